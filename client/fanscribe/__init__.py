@@ -1,0 +1,1 @@
+"""fanscribe: transcripts that say who said what."""

@@ -1,0 +1,1 @@
+"""The wire: what is sent and what comes back. No I/O."""

@@ -1,0 +1,1 @@
+"""From endpoints.toml to endpoints that run."""

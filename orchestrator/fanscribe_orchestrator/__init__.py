@@ -1,0 +1,1 @@
+"""The orchestrator endpoint: the pipeline of the client, hosted (not built yet)."""
