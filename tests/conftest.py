@@ -15,3 +15,9 @@ def speech_dir() -> Path:
     if not (folder / "jfk.flac").is_file():
         pytest.skip(f"no speech recordings at {folder}: set FANSCRIBE_SPEECH_DIR to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, through anyio's pytest plugin (anyio comes with httpx)."""
+    return "asyncio"

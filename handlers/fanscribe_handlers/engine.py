@@ -63,7 +63,14 @@ class Task:
 
 
 class Engine(Protocol):
-    """A model held in memory. One engine serves one variant; calls never overlap."""
+    """A model held in memory. One engine serves one variant; calls never overlap.
+
+    The worker makes it with the number of CPU threads it may use.
+    """
+
+    @property
+    def version(self) -> str:
+        """Name and version of the library that does the work, for answers: "faster-whisper 1.2.1"."""
 
     def load(self, variant: Variant, model_dir: Path) -> None:
         """Load the model from `model_dir`; called once, before the first run."""

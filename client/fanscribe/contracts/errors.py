@@ -3,6 +3,8 @@
 FanscribeError
 ├── UsageError                 the request itself is wrong; nothing was sent
 │   ├── AudioError             the audio cannot be used (missing, empty, not audio, too short, too large)
+│   │   ├── AudioUnreachableError  its URL could not be read: network, HTTP 4xx or 5xx, too slow
+│   │   └── AudioRefusedError      its address, scheme or size is not allowed; nothing more was read
 │   ├── CatalogueError         variant files or endpoints.toml are wrong; carries every fault found
 │   └── PlanError              no deployed endpoint can serve the request
 ├── TransportError             the platform could not be reached, or did not answer in time
@@ -17,6 +19,7 @@ FanscribeError
 │   ├── JobTimedOutError       TIMED_OUT: the platform's execution time-out or time to live
 │   └── JobLostError           the platform no longer knows the job
 ├── AnswerError                the job completed, but its output does not fit the contract
+├── StoppedError               the caller told the call to stop, and it did
 └── DeadlineError              the caller's own deadline passed
 
 `retryable` says whether the same call may succeed when it is repeated unchanged.
@@ -75,6 +78,16 @@ class UsageError(FanscribeError):
 
 class AudioError(UsageError):
     """The audio cannot be used; the message names the file or URL."""
+
+
+class AudioUnreachableError(AudioError):
+    """The audio could not be fetched. The message names the URL without its query and user."""
+
+    retryable = True
+
+
+class AudioRefusedError(AudioError):
+    """The policy forbids to fetch the audio: private address, scheme, size, or a redirect to such a place."""
 
 
 class CatalogueError(UsageError):
@@ -161,6 +174,10 @@ class AnswerError(FanscribeError):
     """A job completed, but what it returned does not fit the contract."""
 
     retryable = True
+
+
+class StoppedError(FanscribeError):
+    """The caller's `stopped` answered true; what was written until then is incomplete."""
 
 
 class DeadlineError(FanscribeError):

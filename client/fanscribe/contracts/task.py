@@ -45,7 +45,8 @@ class ResponseFormat(StrEnum):
         return self in (ResponseFormat.TEXT, ResponseFormat.SRT, ResponseFormat.VTT, ResponseFormat.RTTM)
 
 
-def _timestamps(value: object) -> object:
+def read_timestamps(value: object) -> object:
+    """`true` means word times and `false` none, as callers of other services write it."""
     if value is True:
         return Timestamps.WORD
     if value is False:
@@ -98,7 +99,7 @@ class TranscribeInput(TaskInput):
 
     language: Language | None = None
     task: Literal["transcribe", "translate"] = "transcribe"
-    timestamps: Annotated[Timestamps, BeforeValidator(_timestamps)] = Timestamps.WORD
+    timestamps: Annotated[Timestamps, BeforeValidator(read_timestamps)] = Timestamps.WORD
     prompt: str | None = Field(None, max_length=4000)
     keyterms: list[str] = Field(default_factory=list, max_length=1000)
     vad: bool = True

@@ -1,0 +1,55 @@
+# make demo    set up and run the main job on a sample recording
+# make test    set up and run the tests
+# make check   format, lint, types, layers, tests (what CI runs and more)
+# make bench   the benchmarks; ratios against baselines of the same run
+# make fmt     format and fix what can be fixed
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SAMPLE := docs/samples/conversation
+PYTEST_ARGS ?=
+
+.PHONY: demo test check bench fmt lint types layers clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing fanscribe with the local platform and the embedded engines …"
+	$(PIP) -e '.[local,demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing fanscribe for development …"
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.local
+
+demo: $(VENV)/.local
+	@mkdir -p out
+	$(BIN)/fanscribe transcribe $(SAMPLE).flac --diarize --platform local --format native -o out/conversation.json
+	@$(BIN)/fanscribe render out/conversation.json
+	@$(BIN)/python tools/score.py out/conversation.json $(SAMPLE).stm
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+check: lint types layers test
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf out build dist .venv .venv-bench

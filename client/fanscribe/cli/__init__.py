@@ -1,0 +1,42 @@
+"""The command line. Each command imports what it needs when it runs, so that --help is quick."""
+
+from typing import Annotated
+
+import typer
+
+from fanscribe.cli import engines
+from fanscribe.cli.render import render
+from fanscribe.cli.transcribe import transcribe
+
+app = typer.Typer(
+    name="fanscribe",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Transcripts that say who said what: on Runpod endpoints, or on this machine.",
+)
+app.command()(transcribe)
+app.command()(render)
+app.add_typer(engines.app, name="engines")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import fanscribe
+
+        print(f"fanscribe {fanscribe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """The `fanscribe` command."""
+    app()

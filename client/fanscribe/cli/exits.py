@@ -1,0 +1,65 @@
+"""How commands end: exit codes, and errors as one line on stderr."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+
+
+class Exit(IntEnum):
+    """Exit codes of every command. PARTIAL: a transcript with stated gaps or without the speakers asked for."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    INTERRUPTED = 130
+
+
+_WORST_FIRST = (Exit.INTERRUPTED, Exit.FAILED, Exit.USAGE, Exit.PARTIAL, Exit.DONE)
+
+
+def worst(codes: list[Exit]) -> Exit:
+    """The exit code of several inputs: failed before usage before partial."""
+    return min(codes, key=_WORST_FIRST.index, default=Exit.DONE)
+
+
+def complain(message: object) -> None:
+    """One error on stderr, each line of it named as ours."""
+    for line in str(message).splitlines() or [""]:
+        print(f"fanscribe: {line}", file=sys.stderr)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn expected errors into a line on stderr and an exit code; anything else is a bug and keeps its trace.
+
+    Ctrl-C and SIGTERM end in INTERRUPTED after what was under way has been cleaned up.
+    """
+    from fanscribe.contracts.errors import FanscribeError, UsageError
+
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except UsageError as error:
+        complain(error)
+        raise typer.Exit(Exit.USAGE) from error
+    except FanscribeError as error:
+        complain(error)
+        raise typer.Exit(Exit.FAILED) from error
+    except KeyboardInterrupt as error:
+        complain("interrupted; nothing is left running")
+        raise typer.Exit(Exit.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        sys.stderr.close()  # the reader of our output has gone, as with `| head`: nothing more can be said
+        raise typer.Exit(Exit.FAILED) from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    # The same way out as Ctrl-C, for which asyncio.run has its own handler.
+    signal.raise_signal(signal.SIGINT)

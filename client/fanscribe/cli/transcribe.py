@@ -1,0 +1,189 @@
+"""`fanscribe transcribe`."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fanscribe.cli.exits import Exit, clear_errors, complain, worst
+from fanscribe.cli.output import FORMATS, write
+
+if TYPE_CHECKING:
+    from fanscribe.cli.progress import Display
+    from fanscribe.client import AsyncClient
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is the same for every input of one command."""
+
+    options: dict[str, Any]
+    format: str
+    output: Path | None
+    many: bool
+
+
+def transcribe(
+    audio: Annotated[list[str], typer.Argument(help="Audio or video files, or https/s3 URLs.")],
+    diarize: Annotated[bool, typer.Option("--diarize", help="Tell speakers apart by their voices.")] = False,
+    per_channel: Annotated[bool, typer.Option("--per-channel", help="One speaker on each channel.")] = False,
+    speakers: Annotated[int | None, typer.Option(help="Exactly so many speakers (with --diarize).")] = None,
+    min_speakers: Annotated[int | None, typer.Option(help="At least so many speakers.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(help="At most so many speakers.")] = None,
+    model: Annotated[
+        str, typer.Option(help="A variant's id or alias; see `fanscribe engines list`.")
+    ] = "auto",
+    language: Annotated[
+        str | None, typer.Option(help="ISO 639 code, such as en; detected when left out.")
+    ] = None,
+    timestamps: Annotated[str, typer.Option(help="none, segment or word.")] = "word",
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(FORMATS)}.")] = "text",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write; with several inputs a folder.", show_default=False
+        ),
+    ] = None,
+    platform: Annotated[str, typer.Option(help="auto, local or runpod.")] = "auto",
+    endpoints: Annotated[
+        Path | None,
+        typer.Option(help="endpoints.toml to use (else FANSCRIBE_ENDPOINTS).", show_default=False),
+    ] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds that one input may take.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no warnings.")] = False,
+) -> None:
+    """Transcribe recordings, with speakers when asked.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 partial (gaps or missing speakers are stated), 130 interrupted.
+    """
+    from fanscribe.contracts.errors import UsageError
+
+    with clear_errors():
+        if format not in FORMATS:
+            raise UsageError(f"--format {format}: unknown format; choose one of {', '.join(FORMATS)}")
+        if platform not in ("auto", "local", "runpod"):
+            raise UsageError(f"--platform {platform}: choose auto, local or runpod")
+        if timestamps not in ("none", "segment", "word"):
+            raise UsageError(f"--timestamps {timestamps}: choose none, segment or word")
+        options = _options(
+            {
+                "--speakers": speakers,
+                "--min-speakers": min_speakers,
+                "--max-speakers": max_speakers,
+                "--deadline": deadline,
+            }
+        )
+        options |= {"diarize": diarize, "per_channel": per_channel, "model": model, "language": language}
+        options["timestamps"] = timestamps
+        job = _Job(options, format, output, len(audio) > 1)
+        _check_output(job, audio)
+        codes = asyncio.run(_transcribe_all(audio, job, platform, endpoints, quiet))
+    raise typer.Exit(worst(codes))
+
+
+def _options(numbers: dict[str, float | None]) -> dict[str, Any]:
+    """The numeric options by the request's names. Raises UsageError that names the option."""
+    from fanscribe.contracts.errors import UsageError
+
+    for option, value in numbers.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{option} {value:g}: must be above 0")
+        if value is not None and option != "--deadline" and value > 64:
+            raise UsageError(f"{option} {value:g}: at most 64 speakers can be told apart")
+    if numbers["--speakers"] and (numbers["--min-speakers"] or numbers["--max-speakers"]):
+        raise UsageError("--speakers excludes --min-speakers and --max-speakers")
+    least, most = numbers["--min-speakers"], numbers["--max-speakers"]
+    if least and most and least > most:
+        raise UsageError(f"--min-speakers {least:g}: must not be above --max-speakers {most:g}")
+    return {
+        "speakers": numbers["--speakers"],
+        "min_speakers": least,
+        "max_speakers": most,
+        "deadline_s": numbers["--deadline"],
+    }
+
+
+def _check_output(job: _Job, inputs: list[str]) -> None:
+    """Refuse an output that cannot be written before any work is done."""
+    from fanscribe.contracts.errors import UsageError
+
+    target = job.output
+    if target is None:
+        return
+    if job.many:
+        if target.exists() and not target.is_dir():
+            raise UsageError(f"-o {target}: with several inputs this must be a folder")
+        names = [_stem(each) for each in inputs]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise UsageError(
+                f"-o {target}: several inputs would be written to {double[0]}; rename one of them"
+            )
+        return
+    folder = target if target.is_dir() else target.parent
+    if not folder.is_dir():
+        raise UsageError(f"-o {target}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"-o {target}: {folder} may not be written to")
+
+
+async def _transcribe_all(
+    inputs: list[str], job: _Job, platform: str, endpoints: Path | None, quiet: bool
+) -> list[Exit]:
+    from fanscribe.cli.progress import Display
+    from fanscribe.client import AsyncClient
+
+    codes: list[Exit] = []
+    async with AsyncClient(platform=platform, endpoints=endpoints) as client:
+        for each in inputs:
+            with Display(quiet=quiet) as display:
+                codes.append(await _transcribe_one(client, each, job, display, quiet))
+    return codes
+
+
+async def _transcribe_one(
+    client: "AsyncClient", audio: str, job: _Job, display: "Display", quiet: bool
+) -> Exit:
+    from fanscribe.contracts.errors import FanscribeError, UsageError
+    from fanscribe.contracts.task import ResponseFormat
+    from fanscribe.render import extension, render
+    from fanscribe.source import name_of
+
+    name = name_of(audio)
+    try:
+        transcript = await client.transcribe(
+            audio, on_progress=lambda event: display.show(name, event), **job.options
+        )
+    except FanscribeError as error:
+        complain(error)
+        return Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED
+    shape = ResponseFormat(job.format)
+    try:
+        write(render(transcript, shape, file_id=_stem(audio)), _target(job, audio, extension(shape)))
+    except FanscribeError as error:
+        complain(error)
+        return Exit.FAILED
+    if not quiet:
+        for warning in transcript.warnings:
+            print(f"{name}: warning: {warning}", file=sys.stderr)
+        for gap in transcript.gaps:
+            print(f"{name}: gap from {gap.start:.1f} s to {gap.end:.1f} s: {gap.reason}", file=sys.stderr)
+    return Exit.PARTIAL if transcript.partial else Exit.DONE
+
+
+def _stem(audio: str) -> str:
+    from fanscribe.source import name_of
+
+    return Path(name_of(audio)).stem or "audio"
+
+
+def _target(job: _Job, audio: str, suffix: str) -> Path | None:
+    if job.output is None:
+        return None
+    if job.many or job.output.is_dir():
+        return job.output / f"{_stem(audio)}.{suffix}"
+    return job.output

@@ -1,0 +1,163 @@
+"""Which platform a client talks to, and what is deployed there."""
+
+import asyncio
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from fanscribe.catalogue import Catalogue, DeployedEndpoint, load_catalogue
+from fanscribe.contracts.errors import CatalogueError, PlatformError, UsageError
+from fanscribe.deploy.local import local_catalogue, spec_of
+from fanscribe.objects import ObjectStore
+from fanscribe.pipeline.run import Platform
+
+if TYPE_CHECKING:
+    from fanscribe.local.process import RunningPlatform
+
+RUNPOD_URL = "https://api.runpod.ai/v2"
+ENDPOINTS_FILE = "endpoints.toml"
+
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+
+
+class PlatformChoice(StrEnum):
+    """Where to run: `auto` is Runpod when there is a key and a deployment, else the local platform."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    RUNPOD = "runpod"
+
+
+@dataclass(slots=True)
+class Connection:
+    """An open connection; `close` also ends a local platform that was started for it."""
+
+    platform: Platform
+    catalogue: Catalogue
+    name: str
+    local: "RunningPlatform | None" = field(default=None)
+
+    async def close(self) -> None:
+        """Release the connection and whatever was started for it."""
+        try:
+            await self.platform.http.aclose()
+        finally:
+            if self.local is not None:
+                await asyncio.to_thread(self.local.stop)
+
+
+async def connect(
+    choice: PlatformChoice,
+    *,
+    endpoints_file: Path | None = None,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Connection:
+    """Open the connection that `choice` stands for.
+
+    Raises UsageError when Runpod is asked for without key or deployment, CatalogueError for faults in
+    endpoints.toml, PlatformError when the local platform cannot start.
+    """
+    key = api_key or runpod_key(environment)
+    file = endpoints_file or _default_file(environment)
+    if choice is PlatformChoice.AUTO:
+        named = _has_ids(file) if key and file else False
+        choice = PlatformChoice.RUNPOD if named else PlatformChoice.LOCAL
+    if choice is PlatformChoice.RUNPOD:
+        return _runpod(key, file, base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL"))
+    return await _local(endpoints_file or _named_file(environment))
+
+
+def runpod_key(environment: Mapping[str, str]) -> str | None:
+    """The Runpod key: RUNPOD_API_KEY, else the one in Runpod's own config file."""
+    if key := environment.get("RUNPOD_API_KEY"):
+        return key
+    file = Path(environment.get("HOME") or Path.home()) / ".runpod" / "config.toml"
+    try:
+        config = tomllib.loads(file.read_text(encoding="utf-8"))
+        return str(config["default"]["api_key"]) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _already_up(status: Mapping[str, Any], catalogue: Catalogue) -> Iterator[DeployedEndpoint]:
+    """The endpoints of a platform that is up already, by the variants that their labels name."""
+    for each in status["endpoints"]:
+        variant = catalogue.variants.get(each.get("labels", {}).get("variant", each["name"]))
+        if variant is not None:
+            yield DeployedEndpoint(each["name"], each["name"], variant)
+
+
+def _named_file(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get("FANSCRIBE_ENDPOINTS")
+    return Path(named) if named else None
+
+
+def _default_file(environment: Mapping[str, str]) -> Path | None:
+    named = _named_file(environment)
+    if named is not None:
+        return named
+    here = Path(ENDPOINTS_FILE)
+    return here if here.is_file() else None
+
+
+def _has_ids(file: Path) -> bool:
+    """Whether the file names endpoints that exist on Runpod. A faulty file counts, so that it is reported."""
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        return any("id" in each for each in data["endpoints"].values())
+    except (KeyError, AttributeError, TypeError):
+        return False
+    except (OSError, ValueError):
+        return True
+
+
+def _runpod(key: str | None, file: Path | None, base_url: str | None) -> Connection:
+    if not key:
+        raise UsageError(
+            "--platform runpod: there is no API key; set RUNPOD_API_KEY, or use --platform local"
+        )
+    if file is None:
+        raise UsageError(
+            f"--platform runpod: there is no {ENDPOINTS_FILE} here; write one that names your endpoints, "
+            "or use --platform local"
+        )
+    catalogue = load_catalogue(file)
+    missing = [f"{file}: endpoints.{each.name}.id: is missing" for each in catalogue.endpoints if not each.id]
+    if missing:
+        raise CatalogueError(missing)
+    http = httpx.AsyncClient(timeout=_TIMEOUT)
+    return Connection(Platform(http, base_url or RUNPOD_URL, key), catalogue, "runpod")
+
+
+async def _local(endpoints_file: Path | None) -> Connection:
+    try:
+        from fanscribe.local.process import PlatformError as LocalPlatformError
+        from fanscribe.local.process import find, start
+    except ImportError as error:
+        raise UsageError(
+            f"the local platform is not installed ({error.name} is missing): pip install 'fanscribe[local]'"
+        ) from error
+    catalogue = local_catalogue(endpoints_file)
+    try:
+        running = await asyncio.to_thread(find)
+        owned = running is None
+        if running is None:
+            specs = [spec_of(endpoint) for endpoint in catalogue.endpoints]
+            running = await asyncio.to_thread(start, specs)
+        else:
+            status = await asyncio.to_thread(running.status)
+            catalogue = catalogue.deployed(_already_up(status, catalogue))
+    except LocalPlatformError as error:
+        raise PlatformError(str(error)) from error
+    # A platform on this machine is never reached through a proxy.
+    http = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
+    platform = Platform(http, f"{running.url}/v2", running.key, ObjectStore(http, running.url, running.key))
+    return Connection(platform, catalogue, "local", running if owned else None)

@@ -1,0 +1,208 @@
+"""One endpoint: its jobs and its workers, and what passes between them. No I/O; the clock is passed in."""
+
+from collections.abc import Callable, Iterator
+
+from fanscribe.local.job import Job
+from fanscribe.local.queue import Clock, JobQueue, Retention
+from fanscribe.local.scaler import Demand, restart_delay_s, wanted_workers
+from fanscribe.local.spec import QUEUE_DELAY, EndpointSpec
+from fanscribe.local.worker import Worker
+
+# Two pings that do not name a job its worker should hold mean that the hand-out never arrived.
+PINGS_WITHOUT_JOB = 2
+
+
+class Endpoint:
+    """The state of one endpoint.
+
+    `ended` is called once for each job that comes to its end, `lengthened` when a job waits anew, and
+    `stop_ordered` when a worker has jobs to stop.
+    """
+
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        clock: Clock,
+        *,
+        retention: Retention,
+        ended: Callable[[Job], None],
+        lengthened: Callable[[], None],
+        stop_ordered: Callable[[Worker], None],
+    ) -> None:
+        self.spec = spec
+        self.workers: dict[str, Worker] = {}
+        self.crashes = 0
+        self.startup_crashes = 0
+        self.start_after = 0.0
+        self.fault: str | None = None
+        self.throttled = False
+        self._clock = clock
+        self._stop_ordered = stop_ordered
+        self.queue = JobQueue(
+            clock,
+            retention=retention,
+            max_retries=spec.max_retries,
+            ended=ended,
+            lengthened=lengthened,
+        )
+
+    # Workers come and go.
+
+    def add_worker(self, worker_id: str, *, external: bool = False) -> Worker:
+        """Note a worker that is being started, or that has come by itself."""
+        now = self._clock()
+        ram, vram = (0, 0) if external else (self.spec.ram_bytes, self.spec.vram_bytes)
+        worker = Worker(worker_id, self.spec.name, external, now, ram, vram, last_seen=now, idle_since=now)
+        self.workers[worker_id] = worker
+        return worker
+
+    def end_worker(self, worker: Worker, why: str) -> None:
+        """Give it no more jobs; its process is ended by whoever asked."""
+        if worker.ending is None:
+            worker.ending = why
+
+    def worker_gone(self, worker: Worker, exit_code: int | None, last_lines: str = "") -> None:
+        """Its process has ended (None: not ours, or never started): what it held goes back to the queue."""
+        self.workers.pop(worker.id, None)
+        held = [self.queue.running[job_id] for job_id in reversed(worker.jobs) if job_id in self.queue.running]
+        wanted = worker.ending is not None
+        if not (held or exit_code not in (0,)) or (wanted and not held) or worker.external:
+            crashed = False
+        else:
+            crashed = not wanted
+        how = f"exit code {exit_code}" if exit_code is not None else "no sign of life"
+        told = f"; its last lines: {last_lines}" if last_lines else ""
+        for job in held:
+            self.queue.requeue(job, f"worker {worker.id} was lost while it ran the job ({worker.ending or how}){told}")
+        if crashed:
+            self._crashed(worker, f"worker {worker.id} ended with {how}{told}")
+
+    def _crashed(self, worker: Worker, what: str) -> None:
+        self.fault = what
+        self.crashes += 1
+        self.start_after = self._clock() + restart_delay_s(self.crashes)
+        if worker.took_jobs:
+            return
+        self.startup_crashes += 1
+        limit = self.spec.crash_limit
+        if limit and self.startup_crashes >= limit and not any(w.ready_at is not None for w in self.workers.values()):
+            self.queue.fail_waiting(
+                f"no worker of endpoint {self.spec.name} comes up ({self.startup_crashes} in a row ended before"
+                f" taking a job): {what}"
+            )
+
+    # Jobs go to workers and come back.
+
+    def take(self, worker: Worker, count: int) -> list[Job]:
+        """Hand up to `count` waiting jobs to a worker; none to one that is on its way out."""
+        if not worker.serving:
+            return []
+        now = self._clock()
+        jobs = self.queue.take(worker.id, count)
+        for job in jobs:
+            worker.hold(job.id, now)
+        if jobs:
+            self.startup_crashes = 0
+        return jobs
+
+    def give_back(self, worker: Worker, jobs: list[Job]) -> None:
+        """The hand-out of these jobs did not reach the worker."""
+        for job in reversed(jobs):
+            if job.id in worker.jobs:
+                worker.let_go(job.id, self._clock())
+                self.queue.give_back(job)
+
+    def held_by(self, worker: Worker, job_id: str) -> Job | None:
+        """The job if this worker holds it now; None for results and progress that come too late."""
+        return self.queue.running.get(job_id) if job_id in worker.jobs else None
+
+    def complete(self, worker: Worker, job_id: str, output_json: bytes | None, error: str | None) -> bool:
+        """Keep a result; False when the worker no longer holds the job, whose state then stays as it is."""
+        job = self.held_by(worker, job_id)
+        worker.let_go(job_id, self._clock())
+        if job is None:
+            return False
+        self.queue.complete(job, output_json, error)
+        self.crashes = self.startup_crashes = 0
+        self.fault = None
+        return True
+
+    def cancel(self, job: Job) -> bool:
+        """Cancel a job and order its worker to stop it; False when it has ended already."""
+        worker = self.workers.get(job.worker_id or "")
+        cancelled = self.queue.cancel(job)
+        if cancelled:
+            self._stop(worker, job)
+        return cancelled
+
+    def polled(self, worker: Worker, *, in_progress: bool | None) -> None:
+        """A worker asks for jobs. When it says that it has none in progress, what we think it holds is lost."""
+        now = self._clock()
+        worker.seen(now)
+        if in_progress is not False:
+            return
+        worker.stopping.clear()
+        for job_id in list(worker.jobs):
+            self._missing(worker, job_id)
+
+    def pinged(self, worker: Worker, job_ids: frozenset[str]) -> None:
+        """A ping names the jobs the worker has; one that stays unnamed never reached it."""
+        now = self._clock()
+        worker.seen(now)
+        worker.pings = True
+        for job_id, ordered_at in list(worker.stopping.items()):
+            if job_id not in job_ids and job_id not in worker.stop_orders and now - ordered_at > 1.0:
+                worker.let_go(job_id, now)
+        for job_id, taken_at in list(worker.jobs.items()):
+            if job_id in job_ids:
+                worker.missing.pop(job_id, None)
+            elif now - taken_at > 1.0:
+                worker.missing[job_id] = worker.missing.get(job_id, 0) + 1
+                if worker.missing[job_id] >= PINGS_WITHOUT_JOB:
+                    self._missing(worker, job_id)
+
+    def _missing(self, worker: Worker, job_id: str) -> None:
+        job = self.held_by(worker, job_id)
+        worker.let_go(job_id, self._clock())
+        if job is not None:
+            self.queue.requeue(job, f"worker {worker.id} holds the job no more and gave no result")
+
+    def _stop(self, worker: Worker | None, job: Job) -> None:
+        if worker is not None and job.id in worker.jobs:
+            worker.order_stop(job.id, self._clock())
+            self._stop_ordered(worker)
+
+    # Time passes.
+
+    def expire(self) -> None:
+        """Fire the timers of the jobs; a job stopped by one is taken from its worker."""
+        for job in self.queue.expire():
+            self._stop(self.workers.get(job.worker_id or ""), job)
+
+    def demand(self) -> Demand:
+        """What the scaler looks at."""
+        serving = [worker for worker in self.workers.values() if worker.serving]
+        most = self.spec.max_workers
+        queued = self.queue.overdue(0.0, at_most=1_000_000 if self.spec.scaler != QUEUE_DELAY else 1)
+        overdue = self.queue.overdue(self.spec.scaler_value, at_most=most) if queued else 0
+        running = sum(not job.policy.low_priority for job in self.queue.running.values())
+        ready = sum(worker.ready_at is not None for worker in serving)
+        return Demand(queued, overdue, running, len(serving), ready)
+
+    def missing_workers(self) -> int:
+        """How many more workers the scaler wants now; 0 while the endpoint waits out a crash."""
+        if not self.spec.command or self._clock() < self.start_after:
+            return 0
+        demand = self.demand()
+        return max(0, wanted_workers(self.spec, demand) - demand.workers)
+
+    def idle_workers(self) -> Iterator[Worker]:
+        """Own workers without a job, longest idle first, except the minimum."""
+        serving = [w for w in self.workers.values() if w.serving and not w.external]
+        spare = len(serving) - self.spec.min_workers
+        idle = sorted((w for w in serving if w.ready_at is not None and not w.load), key=lambda w: w.idle_since)
+        yield from idle[: max(0, spare)]
+
+    def oldest_wait_since(self) -> float:
+        """When the job that waits longest was queued; infinite when none waits."""
+        return next((job.queued_at for job in self.queue.waiting.values()), float("inf"))

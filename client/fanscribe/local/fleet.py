@@ -1,0 +1,155 @@
+"""All endpoints on one machine: who may start a worker, who has to end one. No I/O; the clock is passed in."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fanscribe.local.endpoint import Endpoint
+from fanscribe.local.job import Job
+from fanscribe.local.memory import Limits, budget, check_fits, place
+from fanscribe.local.queue import Clock, Retention
+from fanscribe.local.spec import EndpointSpec, check_names
+from fanscribe.local.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Start the process of this worker."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True)
+class EndWorker:
+    """End the process of this worker: ask first, end it by force after `grace_s` seconds."""
+
+    worker: Worker
+    grace_s: float
+
+
+Action = StartWorker | EndWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """When a worker counts as lost although its process may live, in seconds."""
+
+    silent_s: float = 30.0
+    grace_s: float = 3.0
+
+
+class Fleet:
+    """The endpoints, their workers and the machine's memory."""
+
+    def __init__(
+        self,
+        specs: Sequence[EndpointSpec],
+        limits: Limits,
+        clock: Clock,
+        *,
+        new_worker_id: Callable[[], str],
+        retention: Retention | None = None,
+        liveness: Liveness | None = None,
+        ended: Callable[[Endpoint, Job], None],
+        lengthened: Callable[[Endpoint], None],
+        stop_ordered: Callable[[Worker], None],
+    ) -> None:
+        check_names(list(specs))
+        check_fits(limits, specs)
+        self.limits = limits
+        self.liveness = liveness or Liveness()
+        self._clock = clock
+        self._new_worker_id = new_worker_id
+        self.endpoints: dict[str, Endpoint] = {}
+        for spec in specs:
+            self.endpoints[spec.name] = Endpoint(
+                spec,
+                clock,
+                retention=retention or Retention(),
+                ended=lambda job, name=spec.name: ended(self.endpoints[name], job),  # type: ignore[misc]
+                lengthened=lambda name=spec.name: lengthened(self.endpoints[name]),  # type: ignore[misc]
+                stop_ordered=stop_ordered,
+            )
+
+    def workers(self) -> Iterator[Worker]:
+        """Every worker, those on their way out included."""
+        for endpoint in self.endpoints.values():
+            yield from endpoint.workers.values()
+
+    def decide(self) -> list[Action]:
+        """Let time pass: fire timers, then say which workers to end and which to start."""
+        actions: list[Action] = []
+        for endpoint in self.endpoints.values():
+            endpoint.expire()
+            actions += self._ended(endpoint)
+        wanting = sorted(self.endpoints.values(), key=lambda each: each.oldest_wait_since())
+        for endpoint in wanting:
+            actions += self._started(endpoint)
+        return actions
+
+    def next_due(self) -> float | None:
+        """When a timer of a job or a worker fires next, at the latest; None when nothing is waited for."""
+        times = []
+        for endpoint in self.endpoints.values():
+            spec, queue = endpoint.spec, endpoint.queue
+            if (due := queue.due()) is not None:
+                times.append(due)
+            if queue.waiting:
+                times.append(max(endpoint.start_after, endpoint.oldest_wait_since() + spec.scaler_value))
+            for worker in endpoint.idle_workers():
+                times.append(worker.idle_since + spec.idle_timeout_s)
+        return min(times, default=None)
+
+    def _ended(self, endpoint: Endpoint) -> Iterator[Action]:
+        now, spec = self._clock(), endpoint.spec
+        idle = {worker.id for worker in endpoint.idle_workers()}
+        for worker in list(endpoint.workers.values()):
+            if not worker.serving:
+                if worker.ended_at is None and not worker.jobs:
+                    yield self._end(endpoint, worker, worker.ending or "")
+                continue
+            if self._silent(worker, now):
+                if worker.external:
+                    endpoint.worker_gone(worker, None)
+                else:
+                    yield self._end(endpoint, worker, f"it gave no sign of life for {self.liveness.silent_s:g} s")
+            elif worker.external:
+                continue
+            elif worker.ready_at is None and now - worker.started_at > spec.init_timeout_s:
+                # Left as serving, so that its end counts as a crash at startup.
+                worker.ended_at = now
+                yield EndWorker(worker, 0.0)
+            elif not worker.jobs and any(now - at > spec.stop_grace_s for at in worker.stopping.values()):
+                yield self._end(endpoint, worker, "it went on with a job it was told to stop", grace_s=0.0)
+            elif worker.id in idle and now - worker.idle_since >= spec.idle_timeout_s and not endpoint.queue.waiting:
+                yield self._end(endpoint, worker, "it was idle")
+
+    def _silent(self, worker: Worker, now: float) -> bool:
+        if worker.open_polls or worker.ready_at is None or now - worker.last_seen <= self.liveness.silent_s:
+            return False
+        # One that never sends pings is silent while it works; its process, or the job's time limit, tells.
+        return worker.pings or (worker.external and not worker.jobs)
+
+    def _started(self, endpoint: Endpoint) -> Iterator[Action]:
+        specs = [each.spec for each in self.endpoints.values()]
+        room = budget(self.limits, endpoint.spec, specs)
+        endpoint.throttled = False
+        for _ in range(endpoint.missing_workers()):
+            same = [each for each in self.endpoints.values() if each.spec.orchestrator == endpoint.spec.orchestrator]
+            sharing = [worker for each in same for worker in each.workers.values()]
+            idle = [worker for each in same if each is not endpoint for worker in self._spare(each)]
+            placement = place(endpoint.spec, room, sharing, sorted(idle, key=lambda worker: worker.idle_since))
+            if placement.fits:
+                yield StartWorker(endpoint.add_worker(self._new_worker_id()))
+                continue
+            endpoint.throttled = True
+            for worker in placement.evict:
+                yield self._end(self.endpoints[worker.endpoint], worker, f"{endpoint.spec.name} needs its memory")
+            break
+
+    def _spare(self, endpoint: Endpoint) -> Iterator[Worker]:
+        return iter(()) if endpoint.queue.waiting else endpoint.idle_workers()
+
+    def _end(self, endpoint: Endpoint, worker: Worker, why: str, grace_s: float | None = None) -> EndWorker:
+        endpoint.end_worker(worker, why)
+        worker.ended_at = self._clock()
+        return EndWorker(worker, self.liveness.grace_s if grace_s is None else grace_s)

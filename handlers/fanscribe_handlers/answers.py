@@ -1,0 +1,147 @@
+"""From a job's input to a task, and from an engine's result or a failure to a job's output. No I/O."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fanscribe.contracts.errors import RETRYABLE_CODES, ErrorCode, TaskError
+from fanscribe.contracts.task import (
+    INPUTS,
+    OUTPUTS,
+    AlignResult,
+    DiarizeResult,
+    Provenance,
+    ResponseFormat,
+    Stage,
+    TaskInput,
+    TranscribeInput,
+    TranscribeResult,
+)
+from fanscribe.contracts.transcript import Segment, Transcript, Turn
+from fanscribe.contracts.version import CONTRACT_VERSION, major
+from fanscribe.pipeline.merge import assign_speakers
+from fanscribe.render import render
+
+MAX_RESULT_BYTES = 10_000_000
+"""The platform refuses a larger result (and then loses it), so the worker says so itself."""
+
+_TIME_DIGITS = 3  # decimals of a second in answers: finer than any engine's frames
+
+
+class Refused(Exception):
+    """The task cannot be done; becomes the job's error."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def failure(code: ErrorCode, message: str) -> dict[str, Any]:
+    """What the handler returns for a refused or failed task."""
+    error = TaskError(code=code, message=message, retryable=code in RETRYABLE_CODES)
+    return {"error": error.model_dump_json()}
+
+
+def read_input(stage: Stage, body: object) -> TaskInput:
+    """The checked input of a job. Raises Refused; its message never repeats a value that was sent."""
+    if not isinstance(body, Mapping):
+        raise Refused(ErrorCode.INVALID_INPUT, "input must be a JSON object")
+    version = body.get("contract_version")
+    if isinstance(version, str) and major(version) != major(CONTRACT_VERSION):
+        raise Refused(
+            ErrorCode.CONTRACT_MISMATCH,
+            f"this worker speaks contract version {CONTRACT_VERSION}, the request {version[:20]!r}: "
+            "deploy the same version of fanscribe on both sides",
+        )
+    try:
+        return INPUTS[stage].model_validate(body)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        message = "; ".join(f"field {_path(fault['loc'])}: {fault['msg']}" for fault in faults[:5])
+        raise Refused(ErrorCode.INVALID_INPUT, message) from error
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "input"
+
+
+def shift(result: BaseModel, offset_s: float) -> None:
+    """Count the times of an engine's result from the start of the file instead of the clip, in place."""
+    match result:
+        case TranscribeResult() | AlignResult():
+            for segment in result.segments:
+                _shift_span(segment, offset_s)
+                for word in segment.words:
+                    _shift_span(word, offset_s)
+        case DiarizeResult():
+            for turn in (*result.segments, *result.exclusive_segments):
+                _shift_span(turn, offset_s)
+        case _:
+            raise TypeError(f"{type(result).__name__} is not the result of a stage")
+
+
+def _shift_span(span: Any, offset_s: float) -> None:
+    span.start = round(span.start + offset_s, _TIME_DIGITS)
+    span.end = round(span.end + offset_s, _TIME_DIGITS)
+
+
+def answer(
+    stage: Stage, task: TaskInput, result: BaseModel, provenance: Provenance, warnings: list[str]
+) -> dict[str, Any]:
+    """The job's output in the format that the task asks for. Raises Refused when it is too large to travel."""
+    if isinstance(task, TranscribeInput) and isinstance(result, TranscribeResult) and task.diarization_segments:
+        result.segments = assign_speakers(result.segments, task.diarization_segments)
+    if task.response_format is ResponseFormat.NATIVE:
+        model = OUTPUTS[stage]
+        fields = {name: getattr(result, name) for name in type(result).model_fields}
+        about = {name: getattr(provenance, name) for name in Provenance.model_fields}
+        output = model(**fields, **about, warnings=warnings).model_dump(mode="json")
+    else:
+        shown = render(_transcript(task, result, warnings), task.response_format)
+        output = provenance.model_dump(mode="json")
+        output |= {"text": shown} if isinstance(shown, str) else shown
+    size = len(json.dumps(output, ensure_ascii=False).encode())
+    if size > MAX_RESULT_BYTES:
+        raise Refused(
+            ErrorCode.RESULT_TOO_LARGE,
+            f"the answer has {size} bytes, the platform takes {MAX_RESULT_BYTES}: send a shorter clip, or ask for "
+            "timestamps: segment",
+        )
+    return output
+
+
+def _transcript(task: TaskInput, result: BaseModel, warnings: list[str]) -> Transcript:
+    """An engine's result as a transcript, for the renderers."""
+    match result:
+        case TranscribeResult():
+            turns = task.diarization_segments if isinstance(task, TranscribeInput) else None
+            return Transcript(
+                text=result.text,
+                language=result.language,
+                language_probability=result.language_probability,
+                duration=result.duration,
+                speakers=_speakers(result.segments),
+                segments=result.segments,
+                turns=turns or [],
+                warnings=warnings,
+            )
+        case DiarizeResult():
+            return Transcript(
+                duration=result.duration,
+                speakers=_speakers(result.segments),
+                segments=[Segment(turn.start, turn.end, "", turn.speaker) for turn in result.exclusive_segments],
+                turns=result.segments,
+                warnings=warnings,
+            )
+        case AlignResult():
+            text = " ".join(segment.text for segment in result.segments)
+            return Transcript(text=text, segments=result.segments, speakers=_speakers(result.segments))
+        case _:
+            raise TypeError(f"{type(result).__name__} is not the result of a stage")
+
+
+def _speakers(spans: list[Segment] | list[Turn]) -> list[str]:
+    first_heard = sorted((span.start, span.speaker) for span in spans if span.speaker)
+    return list(dict.fromkeys(speaker for _, speaker in first_heard))

@@ -1,0 +1,106 @@
+"""What a worker learns from its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from fanscribe.contracts.variant import Variant
+
+DEFAULT_MAX_BYTES = 2_000_000_000
+"""Largest audio file that a worker fetches, in bytes, unless FANSCRIBE_MAX_BYTES says otherwise."""
+
+
+class SettingsError(Exception):
+    """The environment is wrong; the message names the variable and what it may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The worker's settings.
+
+    `threads` is the number of CPU threads of the engine. `jobs_held` is how many jobs the worker takes at a
+    time: 1, or 2 where it fetches the next while the engine is busy. `allowed_origins` are the origins (scheme,
+    host, port) that may be fetched although they resolve to private addresses.
+    """
+
+    variant: Variant
+    model_dir: Path | None
+    threads: int
+    jobs_held: int
+    allowed_origins: tuple[str, ...]
+    max_audio_s: float
+    max_bytes: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], family: str) -> "Settings":
+        """Read every FANSCRIBE_ variable. Raises SettingsError."""
+        variant = read_variant(environ, family)
+        folder = environ.get("FANSCRIBE_MODEL_DIR")
+        origins = environ.get("FANSCRIBE_ALLOWED_ORIGINS", "")
+        return cls(
+            variant=variant,
+            model_dir=Path(folder).expanduser() if folder else None,
+            threads=int(_number(environ, "FANSCRIBE_THREADS", os.cpu_count() or 1)),
+            jobs_held=2 if _switch(environ, "FANSCRIBE_PREFETCH") else 1,
+            allowed_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
+            max_audio_s=_number(environ, "FANSCRIBE_MAX_AUDIO_S", variant.capabilities.max_audio_s),
+            max_bytes=int(_number(environ, "FANSCRIBE_MAX_BYTES", DEFAULT_MAX_BYTES)),
+        )
+
+
+def read_variant(environ: Mapping[str, str], family: str) -> Variant:
+    """The variant that FANSCRIBE_VARIANT_JSON spells out, or that FANSCRIBE_VARIANT names in the family's folder.
+
+    Raises SettingsError.
+    """
+    if spelled := environ.get("FANSCRIBE_VARIANT_JSON"):
+        try:
+            variant = Variant.model_validate_json(spelled)
+        except ValidationError as error:
+            raise SettingsError(f"FANSCRIBE_VARIANT_JSON is not a variant: {_first(error)}") from error
+    else:
+        folder = resources.files(f"fanscribe_handlers.{family}") / "variants"
+        known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+        name = environ.get("FANSCRIBE_VARIANT", "")
+        if name not in known:
+            raise SettingsError(f"FANSCRIBE_VARIANT is {name!r}: set it to one of {', '.join(known)}")
+        data = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        try:
+            variant = Variant.model_validate(data)
+        except ValidationError as error:
+            raise SettingsError(f"the variant file {name}.yaml is wrong: {_first(error)}") from error
+    if variant.family != family:
+        raise SettingsError(f"{variant.id} belongs to the family {variant.family}, but this worker runs {family}")
+    return variant
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(str(part) for part in fault['loc']) or 'it'}: {fault['msg']}"
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} is {text!r}: set it to a number above 0") from error
+    if not value > 0:
+        raise SettingsError(f"{name} is {text!r}: set it to a number above 0")
+    return value
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "").lower()
+    if text in ("", "0", "false", "no", "off"):
+        return False
+    if text in ("1", "true", "yes", "on"):
+        return True
+    raise SettingsError(f"{name} is {text!r}: set it to 1 or 0")

@@ -1,0 +1,246 @@
+"""A worker: takes jobs from the platform through its SDK, has the engine do them, gives answers back.
+
+`serve` is what an engine family's `__main__` calls. The engine, one job at a time, runs in a thread, so that
+the SDK's event loop stays free for pings and for the platform's word that a job is to stop.
+
+Stopping a job. A cancelled job's engine is told through `Context.cancelled` and looks between its calls into
+native code, which nothing can interrupt. Where such a call takes longer than `GRACE_S`, the process ends
+itself, so that no more engine seconds are spent on work that nobody wants; the platform starts a fresh worker
+when one is needed. Until the engine has stopped the cancelled job counts as held, so the SDK takes no other in
+its place. A worker that does hold a second job (it was told to prefetch) stays, because ending would take
+that job with it: it waits for the engine's next look.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from fanscribe.contracts.errors import AudioError, ErrorCode, TransportError, UsageError
+from fanscribe.contracts.task import Progress, Provenance, TaskInput, Timing
+from fanscribe.contracts.version import CONTRACT_VERSION
+from fanscribe.fetch import FetchPolicy, fetch
+from fanscribe.media import Decoded, decode
+from fanscribe_handlers.answers import Refused, answer, failure, read_input, shift
+from fanscribe_handlers.engine import Cancelled, Context, Engine, OutOfMemory, Task
+from fanscribe_handlers.loading import Loading
+from fanscribe_handlers.models import ModelMissing, Places, locate
+from fanscribe_handlers.reporting import Reports, Send
+from fanscribe_handlers.settings import Settings, SettingsError
+
+GRACE_S = 0.8
+"""Seconds that a cancelled job's engine has to stop by itself."""
+
+_TURN_S = 0.05  # seconds between two looks at a cancellation while another job has the engine
+
+_log = logging.getLogger(__name__)
+
+Job = dict[str, Any]
+
+
+def serve(make_engine: Callable[[int], Engine], family: str) -> None:
+    """Run a worker of an engine family until the platform stops it. `make_engine` gets the number of CPU threads.
+
+    The environment says which variant and how (see `Settings`); a wrong one ends the process with status 2.
+    The model begins to load before the SDK is imported, which takes more than a second, so that both overlap.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # At its default level the SDK logs what handlers return, which is what people said.
+    os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
+    try:
+        settings = Settings.from_env(os.environ, family)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    # Numeric libraries read this at their import.
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    worker = Worker(make_engine(settings.threads), settings, Places.from_env(os.environ, settings.model_dir))
+    worker.load()
+
+    import runpod
+
+    if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
+        worker.send = runpod.serverless.progress_update
+    runpod.serverless.start(
+        {"handler": worker.handle, "concurrency_modifier": lambda current: settings.jobs_held}
+    )
+
+
+def leave() -> None:
+    """End this process at once, and first the children it has (the SDK's heartbeat)."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class Worker:
+    """One engine and the jobs that it is given. `send` passes a progress report to the platform."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        places: Places,
+        *,
+        send: Send = lambda job, progress: None,
+        leave: Callable[[], None] = leave,
+        clock: Callable[[], float] = time.monotonic,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self.send = send
+        self._engine = engine
+        self._settings = settings
+        self._places = places
+        self._leave = leave
+        self._clock = clock
+        self._grace_s = grace_s
+        self._stage = settings.variant.stages[0]
+        self._policy = FetchPolicy(allowed_origins=settings.allowed_origins, max_bytes=settings.max_bytes)
+        self._threads = ThreadPoolExecutor(settings.jobs_held, thread_name_prefix="job")
+        self._turn = threading.Lock()
+        self._loads = threading.Lock()
+        self._loading: Loading | None = None
+        self._cold = True
+        self._held = 0
+
+    def load(self) -> None:
+        """Begin to load the model, unless it is loaded or loading; a load that failed is tried again."""
+        with self._loads:
+            if self._loading is None or self._loading.failed:
+                self._loading = Loading(self._load, self._clock)
+
+    async def handle(self, job: Job) -> dict[str, Any]:
+        """Do one job: the SDK's handler. Returns the output, or {"error": …} with a TaskError as JSON text."""
+        reports = Reports(lambda progress: self.send(job, progress.model_dump()), self._clock)
+        context = Context(report=lambda share: reports.tell(Progress(phase="running", share=share)))
+        self._held += 1
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, job, context, reports)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            context.cancelled.set()
+            await self._stop(work)
+            raise
+        finally:
+            self._held -= 1
+
+    async def _stop(self, work: Awaitable[object]) -> None:
+        future = asyncio.ensure_future(work)
+        done, _ = await asyncio.wait({future}, timeout=self._grace_s)
+        while not done and self._held > 1:
+            done, _ = await asyncio.wait({future}, timeout=self._grace_s)
+        if done:
+            future.exception()  # Cancelled, most likely; nobody waits for it
+        else:
+            _log.warning("the engine did not stop within %s s of a cancellation: this worker ends", self._grace_s)
+            self._leave()
+
+    def _answer(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:
+        """Do one job in this thread; every failure becomes the job's error, and only Cancelled is raised."""
+        try:
+            return self._complete(job, context, reports)
+        except Cancelled:
+            raise
+        except Refused as error:
+            return failure(error.code, str(error))
+        except ModelMissing as error:
+            return failure(ErrorCode.MODEL_MISSING, str(error))
+        except (OutOfMemory, MemoryError) as error:
+            return failure(ErrorCode.OUT_OF_MEMORY, str(error) or "the worker ran out of memory: send a shorter clip")
+        except Exception as error:
+            _log.exception("job %s failed", job.get("id"))
+            return failure(
+                ErrorCode.MODEL_ERROR,
+                f"{self._settings.variant.id} failed with {type(error).__name__}: the worker's log has the trace",
+            )
+
+    def _complete(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:
+        task = read_input(self._stage, job.get("input"))
+        begun = self._clock()
+        decoded = self._audio(task, context, reports)
+        timing = Timing(download_s=self._clock() - begun)
+        load_s = self._wait_for_model(context, reports)
+        with _Turn(self._turn, context):
+            if self._cold:
+                timing.cold_start, timing.load_s, self._cold = True, load_s, False
+            context.check()
+            reports.tell(Progress(phase="running"))
+            begun = self._clock()
+            result = self._engine.run(Task(task, decoded.samples, decoded.offset_s), context)
+            timing.inference_s = self._clock() - begun
+        shift(result, decoded.offset_s)
+        provenance = Provenance(
+            engine=self._engine.version,
+            variant=self._settings.variant.id,
+            model=self._settings.variant.model.id,
+            contract_version=CONTRACT_VERSION,
+            timing=timing,
+        )
+        try:
+            return answer(self._stage, task, result, provenance, list(decoded.warnings))
+        except UsageError as error:
+            raise Refused(ErrorCode.INVALID_INPUT, f"field response_format: {error}") from error
+
+    def _audio(self, task: TaskInput, context: Context, reports: Reports) -> Decoded:
+        def told(share: float) -> None:
+            reports.tell(Progress(phase="downloading", share=share, message="audio"))
+
+        with tempfile.TemporaryDirectory(prefix="fanscribe-") as folder:
+            file = Path(folder) / "audio"
+            try:
+                fetch(task.audio, file, self._policy, on_progress=told, stopped=context.cancelled.is_set)
+            except TransportError as error:
+                context.check()
+                raise Refused(ErrorCode.AUDIO_UNREACHABLE, str(error)) from error
+            except UsageError as error:
+                raise Refused(ErrorCode.INVALID_INPUT, f"field audio: {error}") from error
+            context.check()
+            clip = (task.clip.start, task.clip.end) if task.clip else None
+            try:
+                return decode(
+                    file, "audio", clip=clip, channel=task.channel, max_duration_s=self._settings.max_audio_s
+                )
+            except AudioError as error:
+                raise Refused(ErrorCode.AUDIO_UNREADABLE, str(error)) from error
+
+    def _wait_for_model(self, context: Context, reports: Reports) -> float:
+        """Seconds that the load took."""
+        self.load()
+        assert self._loading is not None
+        self._loading.wait(context, reports.tell)
+        return self._loading.seconds
+
+    def _load(self, tell: Callable[[Progress], None]) -> None:
+        folder = locate(
+            self._settings.variant,
+            self._places,
+            os.environ,
+            lambda share, line: tell(Progress(phase="downloading", share=share, message=line)),
+        )
+        tell(Progress(phase="loading"))
+        self._engine.load(self._settings.variant, folder)
+
+
+class _Turn:
+    """The engine's lock, given up on when the job is cancelled while it waits."""
+
+    def __init__(self, lock: threading.Lock, context: Context) -> None:
+        self._lock = lock
+        self._context = context
+
+    def __enter__(self) -> None:
+        while not self._lock.acquire(timeout=_TURN_S):
+            self._context.check()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
