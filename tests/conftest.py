@@ -21,3 +21,20 @@ def speech_dir() -> Path:
 def anyio_backend() -> str:
     """Async tests run on asyncio, through anyio's pytest plugin (anyio comes with httpx)."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A WAV of one second, 16 kHz mono: a quiet tone."""
+    import math
+    import struct
+    import wave
+
+    file = tmp_path_factory.mktemp("audio") / "tone.wav"
+    samples = (int(3000 * math.sin(2 * math.pi * 440 * i / 16_000)) for i in range(16_000))
+    with wave.open(str(file), "wb") as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(16_000)
+        target.writeframes(b"".join(struct.pack("<h", each) for each in samples))
+    return file

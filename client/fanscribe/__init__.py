@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fanscribe.contracts.task import ResponseFormat
     from fanscribe.contracts.transcript import Gap, Segment, TaskRecord, Transcript, Turn, Word
     from fanscribe.pipeline.events import Event
-    from fanscribe.render import render
 
 __version__ = "0.1.0"
 
@@ -66,7 +65,6 @@ _HOMES = {
     "Turn": "contracts.transcript",
     "Word": "contracts.transcript",
     "Event": "pipeline.events",
-    "render": "render",
 }
 
 __all__ = [
@@ -100,7 +98,6 @@ __all__ = [
     "Turn",
     "UsageError",
     "Word",
-    "render",
 ]
 
 

@@ -65,7 +65,7 @@ class EndpointsFile(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class DeployedEndpoint:
-    """A variant that can be called. `id` is what stands in the platform's URLs."""
+    """A variant that can be called. `id` is what stands in the platform's URLs; empty where it is not known."""
 
     name: str
     id: str
@@ -140,7 +140,7 @@ def _deployed(
             known = ", ".join(sorted(variants))
             faults.append(f"{file}: endpoints.{name}.variant: {each.variant!r} is unknown; known are {known}")
             continue
-        yield DeployedEndpoint(name, each.id or name, variant, each.workers, each.idle_timeout_s)
+        yield DeployedEndpoint(name, each.id or "", variant, each.workers, each.idle_timeout_s)
 
 
 def _builtin_files() -> Iterator[tuple[str, Traversable]]:

@@ -1,5 +1,6 @@
 """Words and the text they come from: joining words to text, and cutting text back into one piece a word."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,8 @@ _UNSPACED = re.compile(
 Chinese with their punctuation, full-width forms. Korean separates words by spaces and is not among them."""
 
 _CLOSING = frozenset(".,!?;:…)]}%")
-_SENTENCE_END = frozenset(".!?…。．！？｡؟۔।॥።፧‼⁇⁈⁉")
-_QUOTES = "\"'”’»›)]}」』）］】"
+_SENTENCE_END = frozenset(".!?…。．！？｡؟۔।॥።፧‼⁇⁈⁉")  # noqa: RUF001
+_QUOTES = "\"'”’»›)]}」』）］】"  # noqa: RUF001
 
 
 def unspaced(character: str) -> bool:
@@ -64,7 +65,7 @@ def pieces(text: str, words: Sequence[str]) -> list[str] | None:
         cuts.append(_boundary(text, end, start))
         end = start + len(word)
     cuts.append(len(text))
-    return [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [text[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 def _boundary(text: str, end: int, start: int) -> int:
@@ -79,8 +80,17 @@ def _boundary(text: str, end: int, start: int) -> int:
 
 
 def text_of(text: str, words: Sequence[str], keep: Sequence[bool]) -> str:
-    """The part of `text` that belongs to the kept words; the words themselves joined where it cannot tell."""
+    """The part of `text` that belongs to the kept words; those words joined where the text cannot tell."""
     found = pieces(text, words)
     if found is None:
         return join(word for word, kept in zip(words, keep, strict=True) if kept)
     return "".join(piece for piece, kept in zip(found, keep, strict=True) if kept).strip()
+
+
+def text_pieces(text: str, words: Sequence[str], borders: Sequence[int]) -> list[str]:
+    """`text` cut at word numbers: one part for each two neighbours in `borders`, stripped."""
+    found = pieces(text, words)
+    parts: list[str] = []
+    for first, last in itertools.pairwise(borders):
+        parts.append(join(words[first:last]) if found is None else "".join(found[first:last]).strip())
+    return parts

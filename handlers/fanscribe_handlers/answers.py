@@ -19,9 +19,8 @@ from fanscribe.contracts.task import (
     TranscribeInput,
     TranscribeResult,
 )
-from fanscribe.contracts.transcript import Segment, Transcript, Turn
 from fanscribe.contracts.version import CONTRACT_VERSION, major
-from fanscribe.pipeline.merge import assign_speakers
+from fanscribe.pipeline.merge import assign_speakers, transcript_of
 from fanscribe.render import render
 
 MAX_RESULT_BYTES = 10_000_000
@@ -91,17 +90,20 @@ def answer(
     stage: Stage, task: TaskInput, result: BaseModel, provenance: Provenance, warnings: list[str]
 ) -> dict[str, Any]:
     """The job's output in the format that the task asks for. Raises Refused when it is too large to travel."""
-    if isinstance(task, TranscribeInput) and isinstance(result, TranscribeResult) and task.diarization_segments:
+    if (
+        isinstance(task, TranscribeInput)
+        and isinstance(result, TranscribeResult)
+        and task.diarization_segments
+    ):
         result.segments = assign_speakers(result.segments, task.diarization_segments)
+    about = {name: getattr(provenance, name) for name in Provenance.model_fields}
+    fields = {name: getattr(result, name) for name in type(result).model_fields}
+    whole = OUTPUTS[stage](**fields, **about, warnings=warnings)
     if task.response_format is ResponseFormat.NATIVE:
-        model = OUTPUTS[stage]
-        fields = {name: getattr(result, name) for name in type(result).model_fields}
-        about = {name: getattr(provenance, name) for name in Provenance.model_fields}
-        output = model(**fields, **about, warnings=warnings).model_dump(mode="json")
+        output = whole.model_dump(mode="json")
     else:
-        shown = render(_transcript(task, result, warnings), task.response_format)
-        output = provenance.model_dump(mode="json")
-        output |= {"text": shown} if isinstance(shown, str) else shown
+        shown = render(transcript_of(whole), task.response_format)
+        output = provenance.model_dump(mode="json") | ({"text": shown} if isinstance(shown, str) else shown)
     size = len(json.dumps(output, ensure_ascii=False).encode())
     if size > MAX_RESULT_BYTES:
         raise Refused(
@@ -110,38 +112,3 @@ def answer(
             "timestamps: segment",
         )
     return output
-
-
-def _transcript(task: TaskInput, result: BaseModel, warnings: list[str]) -> Transcript:
-    """An engine's result as a transcript, for the renderers."""
-    match result:
-        case TranscribeResult():
-            turns = task.diarization_segments if isinstance(task, TranscribeInput) else None
-            return Transcript(
-                text=result.text,
-                language=result.language,
-                language_probability=result.language_probability,
-                duration=result.duration,
-                speakers=_speakers(result.segments),
-                segments=result.segments,
-                turns=turns or [],
-                warnings=warnings,
-            )
-        case DiarizeResult():
-            return Transcript(
-                duration=result.duration,
-                speakers=_speakers(result.segments),
-                segments=[Segment(turn.start, turn.end, "", turn.speaker) for turn in result.exclusive_segments],
-                turns=result.segments,
-                warnings=warnings,
-            )
-        case AlignResult():
-            text = " ".join(segment.text for segment in result.segments)
-            return Transcript(text=text, segments=result.segments, speakers=_speakers(result.segments))
-        case _:
-            raise TypeError(f"{type(result).__name__} is not the result of a stage")
-
-
-def _speakers(spans: list[Segment] | list[Turn]) -> list[str]:
-    first_heard = sorted((span.start, span.speaker) for span in spans if span.speaker)
-    return list(dict.fromkeys(speaker for _, speaker in first_heard))

@@ -24,6 +24,10 @@ class OutOfMemory(Exception):
     """Raised by an engine that ran out of memory even with its smallest batch."""
 
 
+class InvalidTask(Exception):
+    """Raised by an engine for a task that its model cannot do, with the field and the reason."""
+
+
 class Reporter(Protocol):
     """Takes the share of the work that is done, 0 to 1."""
 

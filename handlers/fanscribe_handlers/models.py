@@ -64,7 +64,10 @@ class Places:
 
 
 def locate(
-    variant: Variant, places: Places, environ: MutableMapping[str, str], report: Report = lambda share, line: None
+    variant: Variant,
+    places: Places,
+    environ: MutableMapping[str, str],
+    report: Report = lambda share, line: None,
 ) -> Path:
     """The folder that holds the weights of `variant`, fetched or unpacked first where needed.
 

@@ -65,7 +65,9 @@ def read_variant(environ: Mapping[str, str], family: str) -> Variant:
             raise SettingsError(f"FANSCRIBE_VARIANT_JSON is not a variant: {_first(error)}") from error
     else:
         folder = resources.files(f"fanscribe_handlers.{family}") / "variants"
-        known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+        known = sorted(
+            entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+        )
         name = environ.get("FANSCRIBE_VARIANT", "")
         if name not in known:
             raise SettingsError(f"FANSCRIBE_VARIANT is {name!r}: set it to one of {', '.join(known)}")
@@ -75,7 +77,9 @@ def read_variant(environ: Mapping[str, str], family: str) -> Variant:
         except ValidationError as error:
             raise SettingsError(f"the variant file {name}.yaml is wrong: {_first(error)}") from error
     if variant.family != family:
-        raise SettingsError(f"{variant.id} belongs to the family {variant.family}, but this worker runs {family}")
+        raise SettingsError(
+            f"{variant.id} belongs to the family {variant.family}, but this worker runs {family}"
+        )
     return variant
 
 

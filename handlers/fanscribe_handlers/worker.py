@@ -21,16 +21,22 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from fanscribe.contracts.errors import AudioError, ErrorCode, TransportError, UsageError
+from fanscribe.contracts.errors import (
+    AudioError,
+    AudioRefusedError,
+    AudioUnreachableError,
+    ErrorCode,
+    StoppedError,
+    UsageError,
+)
 from fanscribe.contracts.task import Progress, Provenance, TaskInput, Timing
 from fanscribe.contracts.version import CONTRACT_VERSION
 from fanscribe.fetch import FetchPolicy, fetch
 from fanscribe.media import Decoded, decode
 from fanscribe_handlers.answers import Refused, answer, failure, read_input, shift
-from fanscribe_handlers.engine import Cancelled, Context, Engine, OutOfMemory, Task
+from fanscribe_handlers.engine import Cancelled, Context, Engine, InvalidTask, OutOfMemory, Task
 from fanscribe_handlers.loading import Loading
 from fanscribe_handlers.models import ModelMissing, Places, locate
 from fanscribe_handlers.reporting import Reports, Send
@@ -142,7 +148,9 @@ class Worker:
         if done:
             future.exception()  # Cancelled, most likely; nobody waits for it
         else:
-            _log.warning("the engine did not stop within %s s of a cancellation: this worker ends", self._grace_s)
+            _log.warning(
+                "the engine did not stop within %s s of a cancellation: this worker ends", self._grace_s
+            )
             self._leave()
 
     def _answer(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:
@@ -153,10 +161,14 @@ class Worker:
             raise
         except Refused as error:
             return failure(error.code, str(error))
+        except InvalidTask as error:
+            return failure(ErrorCode.INVALID_INPUT, str(error))
         except ModelMissing as error:
             return failure(ErrorCode.MODEL_MISSING, str(error))
         except (OutOfMemory, MemoryError) as error:
-            return failure(ErrorCode.OUT_OF_MEMORY, str(error) or "the worker ran out of memory: send a shorter clip")
+            return failure(
+                ErrorCode.OUT_OF_MEMORY, str(error) or "the worker ran out of memory: send a shorter clip"
+            )
         except Exception as error:
             _log.exception("job %s failed", job.get("id"))
             return failure(
@@ -195,23 +207,33 @@ class Worker:
         def told(share: float) -> None:
             reports.tell(Progress(phase="downloading", share=share, message="audio"))
 
-        with tempfile.TemporaryDirectory(prefix="fanscribe-") as folder:
-            file = Path(folder) / "audio"
+        name = "the audio"
+        clip = (task.clip.start, task.clip.end) if task.clip else None
+        # A file without a name: nothing is left of it, however this process ends.
+        with tempfile.TemporaryFile(prefix="fanscribe-") as file:
             try:
                 fetch(task.audio, file, self._policy, on_progress=told, stopped=context.cancelled.is_set)
-            except TransportError as error:
-                context.check()
-                raise Refused(ErrorCode.AUDIO_UNREACHABLE, str(error)) from error
-            except UsageError as error:
-                raise Refused(ErrorCode.INVALID_INPUT, f"field audio: {error}") from error
-            context.check()
-            clip = (task.clip.start, task.clip.end) if task.clip else None
-            try:
+                file.seek(0)
                 return decode(
-                    file, "audio", clip=clip, channel=task.channel, max_duration_s=self._settings.max_audio_s
+                    file,
+                    name,
+                    clip=clip,
+                    channel=task.channel,
+                    max_duration_s=self._settings.max_audio_s,
+                    stopped=context.cancelled.is_set,
                 )
+            except StoppedError as error:
+                raise Cancelled from error
+            except AudioUnreachableError as error:
+                raise Refused(ErrorCode.AUDIO_UNREACHABLE, str(error)) from error
+            except AudioRefusedError as error:
+                raise Refused(ErrorCode.INVALID_INPUT, f"field audio: {error}") from error
             except AudioError as error:
                 raise Refused(ErrorCode.AUDIO_UNREADABLE, str(error)) from error
+            except OSError as error:
+                raise Refused(
+                    ErrorCode.MODEL_ERROR, f"the worker cannot keep the audio on its disk: {error.strerror}"
+                ) from error
 
     def _wait_for_model(self, context: Context, reports: Reports) -> float:
         """Seconds that the load took."""

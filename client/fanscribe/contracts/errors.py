@@ -81,9 +81,14 @@ class AudioError(UsageError):
 
 
 class AudioUnreachableError(AudioError):
-    """The audio could not be fetched. The message names the URL without its query and user."""
+    """The audio could not be fetched. The message names the URL without its query and user.
 
-    retryable = True
+    Not worth another attempt when the server said for good that it has no such thing (most of HTTP 4xx).
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class AudioRefusedError(AudioError):

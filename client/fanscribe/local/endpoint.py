@@ -64,16 +64,16 @@ class Endpoint:
     def worker_gone(self, worker: Worker, exit_code: int | None, last_lines: str = "") -> None:
         """Its process has ended (None: not ours, or never started): what it held goes back to the queue."""
         self.workers.pop(worker.id, None)
-        held = [self.queue.running[job_id] for job_id in reversed(worker.jobs) if job_id in self.queue.running]
-        wanted = worker.ending is not None
-        if not (held or exit_code not in (0,)) or (wanted and not held) or worker.external:
-            crashed = False
-        else:
-            crashed = not wanted
+        held = [
+            self.queue.running[job_id] for job_id in reversed(worker.jobs) if job_id in self.queue.running
+        ]
+        crashed = not worker.external and worker.ending is None and bool(held or exit_code != 0)
         how = f"exit code {exit_code}" if exit_code is not None else "no sign of life"
         told = f"; its last lines: {last_lines}" if last_lines else ""
         for job in held:
-            self.queue.requeue(job, f"worker {worker.id} was lost while it ran the job ({worker.ending or how}){told}")
+            self.queue.requeue(
+                job, f"worker {worker.id} was lost while it ran the job ({worker.ending or how}){told}"
+            )
         if crashed:
             self._crashed(worker, f"worker {worker.id} ended with {how}{told}")
 
@@ -85,7 +85,11 @@ class Endpoint:
             return
         self.startup_crashes += 1
         limit = self.spec.crash_limit
-        if limit and self.startup_crashes >= limit and not any(w.ready_at is not None for w in self.workers.values()):
+        if (
+            limit
+            and self.startup_crashes >= limit
+            and not any(w.ready_at is not None for w in self.workers.values())
+        ):
             self.queue.fail_waiting(
                 f"no worker of endpoint {self.spec.name} comes up ({self.startup_crashes} in a row ended before"
                 f" taking a job): {what}"
@@ -200,7 +204,9 @@ class Endpoint:
         """Own workers without a job, longest idle first, except the minimum."""
         serving = [w for w in self.workers.values() if w.serving and not w.external]
         spare = len(serving) - self.spec.min_workers
-        idle = sorted((w for w in serving if w.ready_at is not None and not w.load), key=lambda w: w.idle_since)
+        idle = sorted(
+            (w for w in serving if w.ready_at is not None and not w.load), key=lambda w: w.idle_since
+        )
         yield from idle[: max(0, spare)]
 
     def oldest_wait_since(self) -> float:

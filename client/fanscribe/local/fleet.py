@@ -111,16 +111,23 @@ class Fleet:
                 if worker.external:
                     endpoint.worker_gone(worker, None)
                 else:
-                    yield self._end(endpoint, worker, f"it gave no sign of life for {self.liveness.silent_s:g} s")
+                    yield self._end(
+                        endpoint, worker, f"it gave no sign of life for {self.liveness.silent_s:g} s"
+                    )
             elif worker.external:
                 continue
             elif worker.ready_at is None and now - worker.started_at > spec.init_timeout_s:
                 # Left as serving, so that its end counts as a crash at startup.
-                worker.ended_at = now
-                yield EndWorker(worker, 0.0)
+                if worker.ended_at is None:
+                    worker.ended_at = now
+                    yield EndWorker(worker, 0.0)
             elif not worker.jobs and any(now - at > spec.stop_grace_s for at in worker.stopping.values()):
                 yield self._end(endpoint, worker, "it went on with a job it was told to stop", grace_s=0.0)
-            elif worker.id in idle and now - worker.idle_since >= spec.idle_timeout_s and not endpoint.queue.waiting:
+            elif (
+                worker.id in idle
+                and now - worker.idle_since >= spec.idle_timeout_s
+                and not endpoint.queue.waiting
+            ):
                 yield self._end(endpoint, worker, "it was idle")
 
     def _silent(self, worker: Worker, now: float) -> bool:
@@ -134,16 +141,24 @@ class Fleet:
         room = budget(self.limits, endpoint.spec, specs)
         endpoint.throttled = False
         for _ in range(endpoint.missing_workers()):
-            same = [each for each in self.endpoints.values() if each.spec.orchestrator == endpoint.spec.orchestrator]
+            same = [
+                each
+                for each in self.endpoints.values()
+                if each.spec.orchestrator == endpoint.spec.orchestrator
+            ]
             sharing = [worker for each in same for worker in each.workers.values()]
             idle = [worker for each in same if each is not endpoint for worker in self._spare(each)]
-            placement = place(endpoint.spec, room, sharing, sorted(idle, key=lambda worker: worker.idle_since))
+            placement = place(
+                endpoint.spec, room, sharing, sorted(idle, key=lambda worker: worker.idle_since)
+            )
             if placement.fits:
                 yield StartWorker(endpoint.add_worker(self._new_worker_id()))
                 continue
             endpoint.throttled = True
             for worker in placement.evict:
-                yield self._end(self.endpoints[worker.endpoint], worker, f"{endpoint.spec.name} needs its memory")
+                yield self._end(
+                    self.endpoints[worker.endpoint], worker, f"{endpoint.spec.name} needs its memory"
+                )
             break
 
     def _spare(self, endpoint: Endpoint) -> Iterator[Worker]:

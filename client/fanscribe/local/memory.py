@@ -70,7 +70,9 @@ def check_fits(limits: Limits, specs: Sequence[EndpointSpec]) -> None:
         raise NeverFitsError("; ".join(faults))
 
 
-def place(spec: EndpointSpec, room: Budget, workers: Iterable[Worker], evictable: Sequence[Worker]) -> Placement:
+def place(
+    spec: EndpointSpec, room: Budget, workers: Iterable[Worker], evictable: Sequence[Worker]
+) -> Placement:
     """Decide on one more worker of `spec`.
 
     `workers` are all that draw on the same budget, the ending ones included (their memory is free only when

@@ -70,7 +70,7 @@ class JobQueue:
     def take(self, worker_id: str, count: int) -> list[Job]:
         """Hand out up to `count` jobs to a worker, oldest first."""
         now = self._clock()
-        taken = []
+        taken: list[Job] = []
         while self.waiting and len(taken) < count:
             _, job = self.waiting.popitem(last=False)
             job.move(Status.IN_PROGRESS)

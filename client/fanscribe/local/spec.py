@@ -10,7 +10,7 @@ MIB = 1024 * 1024
 QUEUE_DELAY = "QUEUE_DELAY"
 REQUEST_COUNT = "REQUEST_COUNT"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # First path segments of the management API, which lives under the same /v2.
 RESERVED_NAMES = frozenset(
     {"serverless", "templates", "pods", "network-volumes", "registries", "catalog", "billing", "account"}
@@ -67,7 +67,12 @@ class EndpointSpec:
 
     def to_json(self) -> dict[str, Any]:
         """The spec as a JSON object that `from_json` reads back."""
-        return {**asdict(self), "command": list(self.command), "env": dict(self.env), "labels": dict(self.labels)}
+        return {
+            **asdict(self),
+            "command": list(self.command),
+            "env": dict(self.env),
+            "labels": dict(self.labels),
+        }
 
     @classmethod
     def from_json(cls, value: Any) -> "EndpointSpec":
@@ -90,7 +95,7 @@ class EndpointSpec:
 def _faults(spec: EndpointSpec) -> list[str]:
     found = []
     if not _NAME.fullmatch(spec.name):
-        found.append("name must be 1 to 63 letters, digits, - or _, and start with a letter or digit")
+        found.append("name must be 1 to 63 letters, digits, ., - or _, and start with a letter or digit")
     if spec.name in RESERVED_NAMES:
         found.append("name is a word of the management API; choose another")
     for name in ("env", "labels"):

@@ -8,26 +8,19 @@ it was.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from fanscribe.media import sniff
+from fanscribe.media.sniff import Readable
 
-_STREAMED = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF - 36)  # sizes of writers that could not know
+_STREAMED = (
+    0,
+    0xFFFFFFFF,
+    0x7FFFFFFF,
+    0xFFFFFFFF - 36,
+    0x7FFFFFFF - 36,
+)  # sizes of writers that could not know
 _OGG_TAIL = 1 << 17  # bytes; more than one whole page (65,307 at most, RFC 3533 section 6)
 _END_OF_STREAM = 4
-
-
-class Readable(Protocol):
-    """The part of a binary file that is used here."""
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes."""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move, as io.IOBase.seek."""
-
-    def tell(self) -> int:
-        """The position in bytes."""
 
 
 @contextmanager

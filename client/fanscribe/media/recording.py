@@ -128,7 +128,9 @@ def opened(source: Path | BinaryIO, name: str) -> Iterator[Recording]:
     except FileNotFoundError as error:
         raise AudioError(f"{name}: there is no such file; check the path") from error
     except OSError as error:
-        raise AudioError(f"{name}: cannot be opened ({error.strerror or error}); check its permissions") from error
+        raise AudioError(
+            f"{name}: cannot be opened ({error.strerror or error}); check its permissions"
+        ) from error
     with file:
         yield from _open_file(file, name)
 
@@ -216,7 +218,9 @@ def _recording(file: GuardedFile, container: InputContainer, kind: sniff.Contain
         raise AudioError(f"{name}: has no sound, it holds {what}; give a file with an audio track")
     usable = [track for track in tracks if track.codec_context is not None]
     if not usable:
-        raise AudioError(f"{name}: its sound is in a format that is not known here; convert it to flac or wav")
+        raise AudioError(
+            f"{name}: its sound is in a format that is not known here; convert it to flac or wav"
+        )
     stream = next((track for track in usable if "default" in str(track.disposition)), usable[0])
     rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     if rate not in _SAMPLE_RATES or not 1 <= channels <= MAX_CHANNELS:
@@ -255,7 +259,9 @@ def _duration(
 ) -> tuple[float | None, bool]:
     """Seconds from the container's start to the end of the track, and whether that is only an estimate."""
     start = (container.start_time or 0) / av.time_base
-    track_start = float(stream.start_time * stream.time_base) if stream.start_time else start
+    track_start = (
+        float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else start
+    )
     if stream.duration and stream.time_base:
         seconds = float(stream.duration * stream.time_base)
     elif container.duration:

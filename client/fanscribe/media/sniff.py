@@ -5,15 +5,32 @@ would also open playlists and lists of files, and then whatever those name. What
 refused. Raw streams are recognised only by several frame headers in a row.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """The part of a binary file that is used here."""
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move, as io.IOBase.seek."""
+
+    def tell(self) -> int:
+        """The position in bytes."""
+
 
 HEAD_BYTES = 256 * 1024
 """How much of the file, from its first byte that is not an ID3 tag, is looked at."""
 
 _MAX_TAGS = 8
-_CHAIN = 4  # frame headers in a row; random bytes pass one of them in about 2000 times, four practically never
+_CHAIN = (
+    4  # frame headers in a row; random bytes pass one of them in about 2000 times, four practically never
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +57,9 @@ MPEG_TS = Container("mpegts", "mpegts")
 MP3 = Container("mp3", "mp3")
 ADTS = Container("aac", "aac")
 
-READABLE = "mp3, m4a, mp4, mov, 3gp, flac, wav, ogg, opus, webm, mkv, aac, amr, aiff, caf, w64, au, wma, avi, ts"
+READABLE = (
+    "mp3, m4a, mp4, mov, 3gp, flac, wav, ogg, opus, webm, mkv, aac, amr, aiff, caf, w64, au, wma, avi, ts"
+)
 
 _MAGIC: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"fLaC", FLAC),
@@ -75,10 +94,20 @@ _STRANGERS: tuple[tuple[bytes, str], ...] = (
     (b"MThd", "a MIDI file, which holds notes and no sound"),
     (b"\x7fELF", "a program"),
 )
-_PLAYLISTS = (b"#extm3u", b"ffconcat", b"[playlist]", b"<?wpl", b"<asx", b"<smil", b"v=0", b"<mpd", b"#extinf")
+_PLAYLISTS = (
+    b"#extm3u",
+    b"ffconcat",
+    b"[playlist]",
+    b"<?wpl",
+    b"<asx",
+    b"<smil",
+    b"v=0",
+    b"<mpd",
+    b"#extinf",
+)
 
 
-def container(file: BinaryIO) -> Container | None:
+def container(file: Readable) -> Container | None:
     """The container of an open, seekable file, or None for what is not on the list. Rewinds the file."""
     start = after_tags(file)
     file.seek(start)
@@ -87,7 +116,7 @@ def container(file: BinaryIO) -> Container | None:
     return _by_magic(head) or _by_frames(head)
 
 
-def stranger(file: BinaryIO) -> str:
+def stranger(file: Readable) -> str:
     """What a file that is no recording seems to be, as the end of the sentence "it is …". Rewinds the file."""
     head = file.read(4096)
     file.seek(0)
@@ -105,7 +134,7 @@ def stranger(file: BinaryIO) -> str:
     return "in none of the formats that are read"
 
 
-def after_tags(file: BinaryIO) -> int:
+def after_tags(file: Readable) -> int:
     """Where the content begins, in bytes: behind the ID3v2 tags, and the padding after them, if there are any."""
     position = 0
     for _ in range(_MAX_TAGS):
@@ -160,8 +189,6 @@ def _chained(head: bytes, position: int, length: Callable[[bytes, int], int]) ->
     return True
 
 
-
-
 _BITRATES = {  # kbit/s by (MPEG-1 or later, layer), ISO/IEC 11172-3 table 2.4.2.3 and 13818-3
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -202,4 +229,6 @@ def _is_text(head: bytes) -> bool:
         text = head.decode("utf-8", errors="strict" if len(head) < 4096 else "ignore")
     except UnicodeDecodeError:
         return False
-    return bool(text) and sum(not (char.isprintable() or char in "\r\n\t\f") for char in text) < len(text) / 50
+    return (
+        bool(text) and sum(not (char.isprintable() or char in "\r\n\t\f") for char in text) < len(text) / 50
+    )

@@ -1,6 +1,7 @@
 """Turns made ready for attribution: one speaker at any time, without flicker; and where several speak."""
 
 import heapq
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -61,13 +62,13 @@ def overlapped(turns: Iterable[Turn]) -> tuple[list[float], list[float]]:
 
 
 def _disjoint(ordered: Sequence[Turn]) -> list[Turn]:
-    if all(a.end <= b.start for a, b in zip(ordered, ordered[1:], strict=False)):
+    if all(a.end <= b.start for a, b in itertools.pairwise(ordered)):
         return list(ordered)
     times = sorted({time for turn in ordered for time in (turn.start, turn.end)})
     open_turns: list[tuple[float, int]] = []
     spans: list[Turn] = []
     upcoming = 0
-    for start, end in zip(times, times[1:], strict=False):
+    for start, end in itertools.pairwise(times):
         while upcoming < len(ordered) and ordered[upcoming].start <= start:
             turn = ordered[upcoming]
             heapq.heappush(open_turns, (turn.start - turn.end, upcoming))

@@ -1,0 +1,152 @@
+"""`python -m fanscribe.local`: run a platform until it is told to stop.
+
+python -m fanscribe.local --endpoint echo='python my_handler.py' --port 8200
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fanscribe.local.machine import memory_limits, parse_size
+from fanscribe.local.memory import NeverFitsError
+from fanscribe.local.server import Settings, serve
+from fanscribe.local.spec import EndpointSpec, SpecError
+
+USAGE, FAILED = 2, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the options, serve, and return the exit code: 0 stopped, 1 failed, 2 usage."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings, lifeline = _settings(options)
+    except (SpecError, ValueError, OSError) as error:
+        print(f"fanscribe.local: {error}", file=sys.stderr)
+        return USAGE
+    try:
+        bound = _bind(settings.host, settings.port)
+    except OSError as error:
+        print(
+            f"fanscribe.local: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            file=sys.stderr,
+        )
+        return FAILED
+    try:
+        asyncio.run(_run(settings, bound, lifeline))
+    except NeverFitsError as error:
+        print(f"fanscribe.local: {error}", file=sys.stderr)
+        return USAGE
+    return 0
+
+
+async def _run(settings: Settings, bound: socket.socket, lifeline: bool) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    if lifeline:
+        os.set_blocking(0, False)
+        loop.add_reader(0, _parent_gone, stop)
+
+    def ready(url: str) -> None:
+        print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
+
+    await serve(settings, bound, ready, stop)
+
+
+def _parent_gone(stop: asyncio.Event) -> None:
+    """The parent holds the other end of standard input and writes nothing to it: readable means closed."""
+    with contextlib.suppress(BlockingIOError):
+        if not os.read(0, 4096):
+            asyncio.get_running_loop().remove_reader(0)
+            stop.set()
+
+
+def _settings(options: argparse.Namespace) -> tuple[Settings, bool]:
+    given: dict[str, Any] = json.loads(_first_line()) if options.config_stdin else {}
+    specs = [EndpointSpec.from_json(value) for value in given.get("specs", [])]
+    if options.specs is not None:
+        try:
+            listed = json.loads(options.specs.read_bytes())
+        except ValueError as error:
+            raise SpecError(f"{options.specs}: not valid JSON: {error}") from None
+        if not isinstance(listed, list):
+            raise SpecError(f"{options.specs}: must hold a JSON list of endpoint specs")
+        specs += [EndpointSpec.from_json(value) for value in listed]
+    specs += [_endpoint_option(text) for text in options.endpoint]
+    if not specs:
+        raise SpecError("no endpoints: give --endpoint NAME='COMMAND' or --specs FILE")
+    key = given.get("key") or os.environ.pop("FANSCRIBE_LOCAL_KEY", None) or None
+    if options.host not in ("127.0.0.1", "::1", "localhost") and key is None:
+        raise SpecError("listening beyond this machine needs a key: set FANSCRIBE_LOCAL_KEY")
+    limits = memory_limits(options.ram_limit, options.vram_limit, specs)
+    return Settings(specs, limits, options.host, options.port, key, options.data_dir), bool(
+        given.get("lifeline")
+    )
+
+
+def _first_line() -> bytes:
+    """The configuration on standard input, read past no further than its line."""
+    line = b""
+    while not line.endswith(b"\n") and (part := os.read(0, 65536)):
+        line += part
+    return line
+
+
+def _endpoint_option(text: str) -> EndpointSpec:
+    name, equals, command = text.partition("=")
+    if not equals or not command.strip():
+        raise SpecError(f"--endpoint takes NAME='COMMAND', not {text!r}")
+    return EndpointSpec(name=name, command=tuple(shlex.split(command)), max_workers=3)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(1024)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fanscribe.local", description="A local Runpod for any worker."
+    )
+    add = parser.add_argument
+    add(
+        "--endpoint",
+        action="append",
+        default=[],
+        metavar="NAME='COMMAND'",
+        help="serve a handler (repeatable)",
+    )
+    add("--specs", type=Path, metavar="FILE", help="a JSON list of endpoint specs")
+    add("--host", default="127.0.0.1", help="other than loopback only with a key in FANSCRIBE_LOCAL_KEY")
+    add("--port", type=int, default=0, help="0, the default, takes a free one")
+    add(
+        "--data-dir", type=Path, metavar="DIR", help="keep logs and objects here; default: a temporary folder"
+    )
+    add("--ram-limit", type=parse_size, metavar="SIZE", help="RAM for all workers, e.g. 12G")
+    add("--vram-limit", type=parse_size, metavar="SIZE", help="GPU memory for all workers, e.g. 20G")
+    add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    add("--config-stdin", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""Worker processes: each in a process group of its own, with a log, ended as a group, watched by the reaper."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanscribe.local import reaper
+from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.worker import Worker
+
+log = logging.getLogger("fanscribe.local")
+
+PING_INTERVAL_MS = 5000
+_TAIL_LINES = 12
+_TAIL_BYTES = 2000
+
+Exited = Callable[[Worker, int | None], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Process:
+    worker: Worker
+    process: asyncio.subprocess.Process | None
+    task: asyncio.Task[None]
+
+
+class Launcher:
+    """Starts and ends worker processes. `url` must be set before the first start."""
+
+    def __init__(self, data_dir: Path, *, key: str | None, log_cap_bytes: int = 8 * 1024 * 1024) -> None:
+        self.url = ""
+        self.data_dir = data_dir
+        self.logs = data_dir / "logs"
+        self._key = key or "local"
+        self._log_cap_bytes = log_cap_bytes
+        self._processes: dict[str, _Process] = {}
+        self._reaper: subprocess.Popen[bytes] | None = None
+        self.logs.mkdir(parents=True, exist_ok=True)
+
+    def open(self, temporary: bool) -> None:
+        """Start the reaper, which ends the workers (and removes a temporary folder) if the platform dies."""
+        command = [sys.executable, "-I", "-S", reaper.__file__]
+        if temporary:
+            command.append(str(self.data_dir))
+        self._reaper = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def start(self, spec: EndpointSpec, worker: Worker, exited: Exited) -> None:
+        """Start a worker's process in the background; `exited` is called once when it is gone."""
+        entry = _Process(worker, None, asyncio.current_task())  # type: ignore[arg-type]
+        self._processes[worker.id] = entry
+        entry.task = asyncio.create_task(self._run(spec, entry, exited))
+
+    def end(self, worker: Worker, grace_s: float) -> None:
+        """Ask a worker's process to end; end its group by force after `grace_s` seconds."""
+        entry = self._processes.get(worker.id)
+        if entry is None or entry.process is None:
+            if entry is not None:
+                entry.task.cancel()
+            return
+        if grace_s <= 0:
+            _signal_group(entry.process.pid, signal.SIGKILL)
+            return
+        # To the leader alone: it takes its heartbeat with it when it ends in order.
+        with contextlib.suppress(ProcessLookupError):
+            entry.process.send_signal(signal.SIGTERM)
+        asyncio.get_running_loop().call_later(grace_s, self._kill_if_alive, entry)
+
+    async def close(self) -> None:
+        """End all processes at once, by force, and the reaper."""
+        entries = list(self._processes.values())
+        for entry in entries:
+            if entry.process is not None:
+                _signal_group(entry.process.pid, signal.SIGKILL)
+        for entry in entries:
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(asyncio.shield(entry.task), 5)
+        if self._reaper is not None and self._reaper.stdin is not None:
+            self._reaper.stdin.close()
+            await asyncio.to_thread(self._reaper.wait)
+
+    def last_lines(self, worker: Worker) -> str:
+        """The end of a worker's log, for an error message."""
+        try:
+            with self.log_file(worker).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return ""
+        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip())
+
+    def log_file(self, worker: Worker) -> Path:
+        """Where a worker's output is kept."""
+        return self.logs / f"{worker.endpoint}.{worker.id}.log"
+
+    def trim_logs(self) -> None:
+        """Cut logs that have grown over the cap down to their last half."""
+        for path in self.logs.glob("*.log"):
+            with contextlib.suppress(OSError):
+                size = path.stat().st_size
+                if size > self._log_cap_bytes:
+                    with path.open("r+b") as file:
+                        file.seek(size - self._log_cap_bytes // 2)
+                        kept = file.read()
+                        file.truncate(0)
+                        file.seek(0)
+                        file.write(b"[the beginning of this log was cut]\n" + kept)
+
+    async def _run(self, spec: EndpointSpec, entry: _Process, exited: Exited) -> None:
+        worker, code = entry.worker, None
+        home = self.data_dir / "workers" / worker.id
+        try:
+            (home / "tmp").mkdir(parents=True, exist_ok=True)
+            with self.log_file(worker).open("ab") as output:
+                try:
+                    process = await asyncio.create_subprocess_exec(
+                        *spec.command,
+                        env=self._environment(spec, worker, home),
+                        cwd=spec.cwd,
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=asyncio.subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                except OSError as error:
+                    output.write(f"cannot start {spec.command[0]}: {error.strerror or error}\n".encode())
+                    output.flush()
+                    return
+            entry.process = process
+            worker.pid = process.pid
+            self._tell_reaper(f"+{process.pid}")
+            if not worker.serving:
+                _signal_group(process.pid, signal.SIGKILL)
+            code = await process.wait()
+            # The SDK's heartbeat outlives a leader that died: the group ends with it.
+            _signal_group(process.pid, signal.SIGKILL)
+            self._tell_reaper(f"-{process.pid}")
+        finally:
+            self._processes.pop(worker.id, None)
+            await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
+            exited(worker, code)
+
+    def _environment(self, spec: EndpointSpec, worker: Worker, home: Path) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNPOD_")}
+        base = f"{self.url}/v2/{spec.name}"
+        return {
+            **clean,
+            "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
+            "PYTHONUNBUFFERED": "1",
+            "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu=local",
+            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=local",
+            "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=local",
+            "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?gpu=local",
+            "RUNPOD_PING_INTERVAL": str(PING_INTERVAL_MS),
+            "RUNPOD_POD_ID": worker.id,
+            "RUNPOD_ENDPOINT_ID": spec.name,
+            "RUNPOD_AI_API_KEY": self._key,
+            "RUNPOD_API_KEY": self._key,
+            "RUNPOD_ENDPOINT_BASE_URL": f"{self.url}/v2",
+            "RUNPOD_LOG_LEVEL": "INFO",
+            "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
+            "RUNPOD_SKIP_GPU_CHECK": "true",
+            "RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "1",
+            **{
+                name: value.replace("{url}", self.url).replace("{key}", self._key)
+                for name, value in spec.env.items()
+            },
+        }
+
+    def _kill_if_alive(self, entry: _Process) -> None:
+        if entry.process is not None and entry.process.returncode is None:
+            _signal_group(entry.process.pid, signal.SIGKILL)
+
+    def _tell_reaper(self, line: str) -> None:
+        if self._reaper is not None and self._reaper.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._reaper.stdin.write(f"{line}\n".encode())
+                self._reaper.stdin.flush()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)

@@ -1,0 +1,139 @@
+"""The platform as one HTTP server on one port."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fanscribe.local import data_plane, objects, status, worker_protocol
+from fanscribe.local.launcher import Launcher
+from fanscribe.local.memory import Limits
+from fanscribe.local.objects import ObjectLimits, ObjectStore
+from fanscribe.local.platform import Platform
+from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.wire import reply
+
+log = logging.getLogger("fanscribe.local")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run the server. `data_dir` None: a temporary folder, removed at the end."""
+
+    specs: Sequence[EndpointSpec]
+    limits: Limits
+    host: str = "127.0.0.1"
+    port: int = 0
+    key: str | None = None
+    data_dir: Path | None = None
+    object_limits: ObjectLimits = field(default_factory=ObjectLimits)
+
+
+def application(platform: Platform, store: ObjectStore) -> Starlette:
+    """The routes over a platform."""
+    app = Starlette(
+        routes=[*worker_protocol.routes(), *data_plane.routes(), *objects.routes(), *status.routes()],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+    )
+    app.state.platform = platform
+    app.state.objects = store
+    return app
+
+
+async def serve(
+    settings: Settings, bound: socket.socket, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Serve on a bound socket until `stop` is set or a client asks to; `ready` gets the URL once it answers."""
+    with _data_dir(settings.data_dir) as (folder, temporary):
+        launcher = Launcher(folder, key=settings.key)
+        platform = Platform(settings.specs, settings.limits, launcher, key=settings.key)
+        store = ObjectStore(folder / "objects", settings.object_limits)
+        host, port = bound.getsockname()[:2]
+        platform.url = launcher.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+        config = uvicorn.Config(
+            application(platform, store),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+        )
+        server = _Server(config)
+        launcher.open(temporary)
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
+        control = asyncio.create_task(platform.run())
+        upkeep = asyncio.create_task(_upkeep(launcher, store))
+        asked = asyncio.create_task(platform.shutdown_asked.wait())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await server.up.wait()
+            ready(platform.url)
+            await asyncio.wait({serving, control, asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                await asyncio.sleep(0.05)
+        finally:
+            await platform.close()
+            server.should_exit = True
+            for task in (upkeep, asked, stopped):
+                task.cancel()
+            await asyncio.gather(serving, control, upkeep, asked, stopped, return_exceptions=True)
+        if control.done() and not control.cancelled() and (error := control.exception()) is not None:
+            raise error
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the loop; `up` is set once it answers, or has failed to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _upkeep(launcher: Launcher, store: ObjectStore) -> None:
+    while True:
+        await asyncio.sleep(5)
+        store.expire()
+        await asyncio.to_thread(launcher.trim_logs)
+
+
+@contextlib.contextmanager
+def _data_dir(chosen: Path | None) -> Iterator[tuple[Path, bool]]:
+    if chosen is not None:
+        chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield chosen.resolve(), False
+        return
+    with tempfile.TemporaryDirectory(prefix="fanscribe-local-", ignore_cleanup_errors=True) as folder:
+        yield Path(os.path.realpath(folder)), True
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return reply({"error": error.detail}, error.status_code)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("error while answering %s %s", request.method, request.url.path, exc_info=error)
+    return reply({"error": f"the local platform failed: {type(error).__name__}"}, 500)

@@ -1,0 +1,76 @@
+"""From words with the model's times to words with plausible times, and to segments that keep sentences. Pure."""
+
+from bisect import bisect_right
+
+from fanscribe.contracts.transcript import Segment, Word
+from fanscribe.spacing import ends_sentence
+from fanscribe_handlers.whisper.pieces import Span
+
+_PAUSE_S = 0.3
+"""No word goes on over a pause of so many seconds."""
+
+_SHORTEST_S = 0.02
+
+_ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "vs.", "no.", "prof.", "jr.", "sr."})
+
+_LONGEST_PAUSE_S = 2.0
+"""A longer pause ends a segment even inside a sentence."""
+
+
+def fit_to_speech(words: list[Word], speech: list[Span], duration_s: float) -> None:
+    """Move word edges out of pauses, in place; afterwards words are in order and inside the audio.
+
+    The cross attention starts a word too early after a pause, and lets the last word before one go on. A word
+    that covers a pause keeps the side that holds more of it.
+    """
+    starts = [span.start for span in speech]
+    for word in words:
+        first = max(0, bisect_right(starts, word.start) - 1)
+        parts = []
+        for span in speech[first:]:
+            if span.start >= word.end:
+                break
+            if span.end > word.start:
+                parts.append(Span(max(span.start, word.start), min(span.end, word.end)))
+        kept = _without_pauses(parts)
+        if kept is not None and kept.length >= _SHORTEST_S:
+            word.start, word.end = kept.start, kept.end
+    previous = 0.0
+    for word in words:
+        word.start = min(max(word.start, previous), duration_s)
+        word.end = min(max(word.end, word.start), duration_s)
+        previous = word.start
+
+
+def _without_pauses(parts: list[Span]) -> Span | None:
+    if not parts:
+        return None
+    runs = [parts[0]]
+    for part in parts[1:]:
+        if part.start - runs[-1].end < _PAUSE_S:
+            runs[-1] = Span(runs[-1].start, part.end)
+        else:
+            runs.append(part)
+    return max(reversed(runs), key=lambda run: run.length)
+
+
+def sentences(words: list[Word], written: list[str]) -> list[Segment]:
+    """Segments of whole sentences; a pause above two seconds ends one too.
+
+    `written` holds each word as the model wrote it: with a space before it in languages that have spaces.
+    """
+    segments: list[Segment] = []
+    begin = 0
+    for end in range(1, len(words) + 1):
+        if end < len(words) and not (
+            _ends_sentence(words[end - 1]) or words[end].start - words[end - 1].end > _LONGEST_PAUSE_S
+        ):
+            continue
+        text = "".join(written[begin:end]).strip()
+        segments.append(Segment(words[begin].start, words[end - 1].end, text, words=words[begin:end]))
+        begin = end
+    return segments
+
+
+def _ends_sentence(word: Word) -> bool:
+    return ends_sentence(word.text) and word.text.lower() not in _ABBREVIATIONS

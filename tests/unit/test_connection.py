@@ -1,0 +1,67 @@
+"""Which platform is chosen, and what is said when it cannot be."""
+
+from pathlib import Path
+
+import pytest
+
+from fanscribe.connection import RUNPOD_URL, PlatformChoice, connect, runpod_key
+from fanscribe.contracts.errors import CatalogueError, UsageError
+
+ENDPOINTS = """
+[project]
+name = "mine"
+[endpoints.asr]
+variant = "whisper-base"
+id = "abc123"
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+async def test_auto_is_runpod_with_a_key_and_named_endpoints(here: Path) -> None:
+    (here / "endpoints.toml").write_text(ENDPOINTS)
+    connection = await connect(PlatformChoice.AUTO, environment={"RUNPOD_API_KEY": "k", "HOME": str(here)})
+    assert (connection.name, connection.platform.base_url) == ("runpod", RUNPOD_URL)
+    assert connection.local is None
+    assert [each.id for each in connection.catalogue.endpoints] == ["abc123"]
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "text", "said"),
+    [
+        ({}, ENDPOINTS, "there is no API key; set RUNPOD_API_KEY"),
+        ({"RUNPOD_API_KEY": "k"}, None, "there is no endpoints.toml here"),
+    ],
+)
+async def test_runpod_says_what_it_lacks(
+    here: Path, environment: dict[str, str], text: str | None, said: str
+) -> None:
+    if text:
+        (here / "endpoints.toml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        await connect(PlatformChoice.RUNPOD, environment={**environment, "HOME": str(here)})
+
+
+async def test_runpod_needs_the_ids_of_endpoints(here: Path) -> None:
+    (here / "endpoints.toml").write_text(ENDPOINTS.replace('id = "abc123"', ""))
+    with pytest.raises(CatalogueError, match=r"endpoints\.asr\.id: is missing"):
+        await connect(PlatformChoice.RUNPOD, environment={"RUNPOD_API_KEY": "k", "HOME": str(here)})
+
+
+async def test_faults_in_the_file_are_reported_rather_than_passed_over(here: Path) -> None:
+    (here / "endpoints.toml").write_text("[endpoints")
+    with pytest.raises(CatalogueError, match="not valid TOML"):
+        await connect(PlatformChoice.AUTO, environment={"RUNPOD_API_KEY": "k", "HOME": str(here)})
+
+
+def test_the_key_of_the_platforms_own_config_file_counts(tmp_path: Path) -> None:
+    (tmp_path / ".runpod").mkdir()
+    (tmp_path / ".runpod" / "config.toml").write_text('[default]\napi_key = "from-file"\n')
+    assert runpod_key({"HOME": str(tmp_path)}) == "from-file"
+    assert runpod_key({"HOME": str(tmp_path), "RUNPOD_API_KEY": "from-env"}) == "from-env"
+    assert runpod_key({"HOME": str(tmp_path / "elsewhere")}) is None
