@@ -13,7 +13,7 @@ from scipy.signal import fftconvolve, lfilter
 
 SAMPLE_RATE = 16_000
 FRAME_S = 0.01
-PAUSE_S = 0.3
+PAUSE_S = 0.5
 """A silence inside an utterance that is at least this long ends a turn, seconds."""
 
 Samples = NDArray[np.float32]

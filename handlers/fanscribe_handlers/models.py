@@ -76,14 +76,15 @@ def locate(
     """
     model = variant.model
     steps: list[str] = []
-    for name, look in (
+    looks: list[tuple[str, Callable[[], Path]]] = [
         ("given folder", lambda: _given(model, places)),
         ("Model Store", lambda: _model_store(model, places, environ)),
         ("Hugging Face cache", lambda: _hub_cache(model, places)),
         ("packaged weights", lambda: _packaged(model, places, report)),
         ("bundled weights", lambda: _bundled(variant)),
         ("hub download", lambda: _hub(model, places, report)),
-    ):
+    ]
+    for name, look in looks:
         try:
             folder = look()
         except _NotHere as missing:
@@ -211,11 +212,10 @@ def _hub(model: Model, places: Places, report: Report) -> Path:
 
 def _progress_bar(report: Callable[[float], None]) -> type[Any]:
     """A silent progress bar class for the hub client that reports the share of the bytes fetched."""
-    from tqdm.auto import tqdm
+    from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            options.pop("name", None)
             self._counts_bytes = options.get("unit") == "B"
             super().__init__(*arguments, **{**options, "disable": False, "file": _Nowhere()})
 

@@ -45,7 +45,7 @@ class Settings:
         return cls(
             variant=variant,
             model_dir=Path(folder).expanduser() if folder else None,
-            threads=int(_number(environ, "FANSCRIBE_THREADS", os.cpu_count() or 1)),
+            threads=int(_number(environ, "FANSCRIBE_THREADS", _cores())),
             jobs_held=2 if _switch(environ, "FANSCRIBE_PREFETCH") else 1,
             allowed_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
             max_audio_s=_number(environ, "FANSCRIBE_MAX_AUDIO_S", variant.capabilities.max_audio_s),
@@ -81,6 +81,11 @@ def read_variant(environ: Mapping[str, str], family: str) -> Variant:
             f"{variant.id} belongs to the family {variant.family}, but this worker runs {family}"
         )
     return variant
+
+
+def _cores() -> int:
+    """Cores that this process may use; a container may have fewer than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first(error: ValidationError) -> str:

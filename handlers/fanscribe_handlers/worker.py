@@ -53,8 +53,9 @@ Job = dict[str, Any]
 
 
 def serve(make_engine: Callable[[int], Engine], family: str) -> None:
-    """Run a worker of an engine family until the platform stops it. `make_engine` gets the number of CPU threads.
+    """Run a worker of an engine family until the platform stops it.
 
+    `make_engine` gets the number of CPU threads, and imports the engine's libraries only when it is called.
     The environment says which variant and how (see `Settings`); a wrong one ends the process with status 2.
     The model begins to load before the SDK is imported, which takes more than a second, so that both overlap.
     """
@@ -66,8 +67,10 @@ def serve(make_engine: Callable[[int], Engine], family: str) -> None:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-    # Numeric libraries read this at their import.
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
+    # Before the engine's libraries are loaded: OpenMP's threads wait for each other by spinning. Beside another
+    # busy process (the diarizer) that takes the cores away from those they wait for: 11 s of audio took 6 to 10 s
+    # of inference instead of 1 s, on 2 cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     worker = Worker(make_engine(settings.threads), settings, Places.from_env(os.environ, settings.model_dir))
     worker.load()
 
@@ -101,6 +104,7 @@ class Worker:
         send: Send = lambda job, progress: None,
         leave: Callable[[], None] = leave,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
         grace_s: float = GRACE_S,
     ) -> None:
         self.send = send
@@ -109,6 +113,7 @@ class Worker:
         self._places = places
         self._leave = leave
         self._clock = clock
+        self._sleep = sleep
         self._grace_s = grace_s
         self._stage = settings.variant.stages[0]
         self._policy = FetchPolicy(allowed_origins=settings.allowed_origins, max_bytes=settings.max_bytes)
@@ -212,7 +217,14 @@ class Worker:
         # A file without a name: nothing is left of it, however this process ends.
         with tempfile.TemporaryFile(prefix="fanscribe-") as file:
             try:
-                fetch(task.audio, file, self._policy, on_progress=told, stopped=context.cancelled.is_set)
+                fetch(
+                    task.audio,
+                    file,
+                    self._policy,
+                    on_progress=told,
+                    stopped=context.cancelled.is_set,
+                    sleep=self._sleep,
+                )
                 file.seek(0)
                 return decode(
                     file,

@@ -161,7 +161,7 @@ class Web:
                 headers=headers,
                 extensions={
                     "timeout": {"connect": connect, "read": read, "write": read, "pool": connect},
-                    "sni_hostname": url.host,
+                    "sni_hostname": _ascii_host(url),
                 },
             )
             try:
@@ -194,7 +194,7 @@ class Web:
             raise AudioRefusedError(f"{self._watch.label}: redirects into this machine; that is not followed")
         if url.scheme == "http" and not own and not self._policy.allow_http:
             raise AudioRefusedError(f"{label}: is plain http; give an https URL")
-        host = url.raw_host.decode("ascii").strip("[]")
+        host = _ascii_host(url)
         try:
             addresses = [host] if _is_address(host) else self._resolve(host, url.port or _PORTS[url.scheme])
         except (OSError, UnicodeError) as error:
@@ -225,15 +225,14 @@ class Web:
         if response.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
             raise AudioRefusedError(f"{self._watch.label}: comes compressed although that was not asked for")
         if status == 206:
-            now = _resumed(response, sink.size_bytes)
-            if version is None or now != version:
+            if version is None or _resumed(response, sink.size_bytes) != version:
                 sink.restart()
                 raise _BrokeOffError("it changed while it was fetched")
         else:
             sink.restart()
-            now = _Version(_validator(response), _length(response))
-        sink.announce(now.total)
-        return now
+            version = _Version(_validator(response), _length(response))
+        sink.announce(version.total)
+        return version
 
     def _copied(self, response: httpx.Response, sink: Sink, version: _Version) -> None:
         try:
@@ -250,6 +249,10 @@ def _parsed(reference: str, label: str) -> httpx.URL:
         return httpx.URL(reference)
     except (httpx.InvalidURL, ValueError) as error:
         raise AudioError(f"{label}: is not a valid URL; give an https URL") from error
+
+
+def _ascii_host(url: httpx.URL) -> str:
+    return url.raw_host.decode("ascii").strip("[]")
 
 
 def _is_address(host: str) -> bool:

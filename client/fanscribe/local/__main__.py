@@ -6,6 +6,7 @@ python -m fanscribe.local --endpoint echo='python my_handler.py' --port 8200
 import argparse
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -17,10 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fanscribe.local.faults import FaultRule, Faults, rules_from_json
 from fanscribe.local.machine import memory_limits, parse_size
-from fanscribe.local.memory import NeverFitsError
+from fanscribe.local.memory import NeverFitsError, check_fits
+from fanscribe.local.platform import Behaviour
 from fanscribe.local.server import Settings, serve
-from fanscribe.local.spec import EndpointSpec, SpecError
+from fanscribe.local.spec import EndpointSpec, SpecError, check_names
 
 USAGE, FAILED = 2, 1
 
@@ -28,29 +31,36 @@ USAGE, FAILED = 2, 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the options, serve, and return the exit code: 0 stopped, 1 failed, 2 usage."""
     options = _parser().parse_args(arguments)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    said = _say_to_parent if options.config_stdin else _say_to_user
     try:
         settings, lifeline = _settings(options)
-    except (SpecError, ValueError, OSError) as error:
-        print(f"fanscribe.local: {error}", file=sys.stderr)
-        return USAGE
-    try:
         bound = _bind(settings.host, settings.port)
-    except OSError as error:
-        print(
-            f"fanscribe.local: cannot listen on {settings.host}:{settings.port}: {error.strerror}",
-            file=sys.stderr,
-        )
+    except PortTakenError as error:
+        said("port_in_use", str(error))
         return FAILED
-    try:
-        asyncio.run(_run(settings, bound, lifeline))
-    except NeverFitsError as error:
-        print(f"fanscribe.local: {error}", file=sys.stderr)
+    except (NeverFitsError, SpecError, ValueError, OSError) as error:
+        said("usage", str(error))
         return USAGE
+    detached = options.config_stdin and not lifeline
+    asyncio.run(_run(settings, bound, lifeline=lifeline, detached=detached))
     return 0
 
 
-async def _run(settings: Settings, bound: socket.socket, lifeline: bool) -> None:
+class PortTakenError(OSError):
+    """Another program listens where the platform shall listen."""
+
+
+def _say_to_user(kind: str, message: str) -> None:
+    print(f"fanscribe.local: {message}", file=sys.stderr)
+
+
+def _say_to_parent(kind: str, message: str) -> None:
+    print(json.dumps({"error": message, "kind": kind}), flush=True)
+
+
+async def _run(settings: Settings, bound: socket.socket, *, lifeline: bool, detached: bool) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
@@ -58,7 +68,12 @@ async def _run(settings: Settings, bound: socket.socket, lifeline: bool) -> None
         os.set_blocking(0, False)
         loop.add_reader(0, _parent_gone, stop)
 
-    def ready(url: str) -> None:
+    def ready(url: str, logs: Path) -> None:
+        if detached:
+            # Whoever started us will be gone: what is logged from here on goes where the workers' logs are.
+            log = os.open(logs / "platform.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.dup2(log, 2)
+            os.close(log)
         print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
 
     await serve(settings, bound, ready, stop)
@@ -90,9 +105,11 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, bool]:
     if options.host not in ("127.0.0.1", "::1", "localhost") and key is None:
         raise SpecError("listening beyond this machine needs a key: set FANSCRIBE_LOCAL_KEY")
     limits = memory_limits(options.ram_limit, options.vram_limit, specs)
-    return Settings(specs, limits, options.host, options.port, key, options.data_dir), bool(
-        given.get("lifeline")
-    )
+    check_names(specs)
+    check_fits(limits, specs)
+    behaviour = Behaviour(rate_limits=not options.no_rate_limits, faults=Faults(_fault_rules(options.faults)))
+    settings = Settings(specs, limits, options.host, options.port, key, options.data_dir, behaviour=behaviour)
+    return settings, bool(given.get("lifeline"))
 
 
 def _first_line() -> bytes:
@@ -101,6 +118,15 @@ def _first_line() -> bytes:
     while not line.endswith(b"\n") and (part := os.read(0, 65536)):
         line += part
     return line
+
+
+def _fault_rules(path: Path | None) -> list[FaultRule]:
+    if path is None:
+        return []
+    try:
+        return rules_from_json(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}") from None
 
 
 def _endpoint_option(text: str) -> EndpointSpec:
@@ -117,9 +143,11 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         bound.bind((host, port))
         bound.listen(1024)
-    except OSError:
+    except OSError as error:
         bound.close()
-        raise
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(f"port {port} is in use; choose another, or 0 for any free one") from error
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     return bound
 
 
@@ -144,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--ram-limit", type=parse_size, metavar="SIZE", help="RAM for all workers, e.g. 12G")
     add("--vram-limit", type=parse_size, metavar="SIZE", help="GPU memory for all workers, e.g. 20G")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    add("--faults", type=Path, metavar="FILE", help="a JSON list of fault rules")
+    add("--no-rate-limits", action="store_true", help="do not answer 429 where the platform would")
     add("--config-stdin", action="store_true", help=argparse.SUPPRESS)
     return parser
 

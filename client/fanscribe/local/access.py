@@ -1,28 +1,73 @@
-"""Who may call: a key in the Authorization header, and only the names this machine goes by."""
+"""Who may call, and what every call passes first: key, host name, faults on purpose, rate limits."""
 
+import asyncio
 import hmac
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from fanscribe.local.endpoint import Endpoint
+from fanscribe.local.faults import ERROR
 from fanscribe.local.platform import Platform
-from fanscribe.local.wire import refusal
+from fanscribe.local.rates import TooManyRequestsError
+from fanscribe.local.wire import refusal, reply
+
+CLIENT, WORKER = "client", "worker"
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Handler = Callable[[Request, Platform, Endpoint], Awaitable[Response]]
+
+# The SDK asks again at once after an error: without a pause a worker would spin.
+WORKER_ERROR_PAUSE_S = 0.25
+
+
+def route(path: str, handler: Handler, *, calls: str, methods: list[str], operation: str = "") -> Route:
+    """A route of an endpoint. `operation` names its rate limit; `calls` says whose requests these are."""
+
+    async def call(request: Request) -> Response:
+        platform = platform_of(request)
+        endpoint = endpoint_of(request, platform)
+        status_code, message = _misfortune(platform, endpoint, calls)
+        if status_code:
+            if calls == WORKER:
+                await asyncio.sleep(WORKER_ERROR_PAUSE_S)
+            raise refusal(status_code, message)
+        try:
+            with platform.rates.request(endpoint.spec.name, operation):
+                return await handler(request, platform, endpoint)
+        except TooManyRequestsError as error:
+            response = reply({"error": str(error)}, 429)
+            response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+            return response
+
+    return Route(path, call, methods=methods)
 
 
 def platform_of(request: Request) -> Platform:
     """The platform that serves this request, once its key is checked."""
     platform: Platform = request.app.state.platform
-    check_key(request, platform.key)
+    check_caller(request, platform)
     return platform
 
 
-def check_key(request: Request, key: str | None) -> None:
-    """Answer 401 unless the request carries the key, with or without `Bearer`; without one any will do."""
+def check_caller(request: Request, platform: Platform) -> None:
+    """Answer 401 unless the request carries the key, with or without `Bearer`; without one any text will do."""
+    check_host(request, platform)
     given = request.headers.get("authorization", "").strip()
     if given[:7].lower() == "bearer ":
         given = given[7:].strip()
-    if not given or (key is not None and not hmac.compare_digest(given.encode(), key.encode())):
+    if not given or (
+        platform.key is not None and not hmac.compare_digest(given.encode(), platform.key.encode())
+    ):
         raise refusal(401, "send the platform's key in the Authorization header")
+
+
+def check_host(request: Request, platform: Platform) -> None:
+    """Answer 403 to another host's name while any key will do: such a request comes from a page on the web."""
+    if platform.key is None and request.url.hostname not in LOOPBACK_NAMES:
+        raise refusal(403, "without a key the platform answers to 127.0.0.1 and localhost only")
 
 
 def endpoint_of(request: Request, platform: Platform) -> Endpoint:
@@ -32,3 +77,10 @@ def endpoint_of(request: Request, platform: Platform) -> Endpoint:
     if endpoint is None:
         raise refusal(404, f"endpoint {name} does not exist; there are {', '.join(platform.fleet.endpoints)}")
     return endpoint
+
+
+def _misfortune(platform: Platform, endpoint: Endpoint, calls: str) -> tuple[int, str]:
+    if platform.away:
+        return 502, "the platform is restarting"
+    rule = platform.faults.strike(ERROR, endpoint.spec.name, calls)
+    return (rule.status, "a fault on purpose") if rule is not None else (0, "")

@@ -1,4 +1,4 @@
-"""What clients call: submit, wait, look, cancel."""
+"""What clients call: submit, wait, look, stream, cancel, retry, purge."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fanscribe.local.access import endpoint_of, platform_of
+from fanscribe.local.access import CLIENT, Handler, route
 from fanscribe.local.endpoint import Endpoint
+from fanscribe.local.faults import RESTART
 from fanscribe.local.job import Job, Policy, Status
 from fanscribe.local.platform import Platform
 from fanscribe.local.wire import (
@@ -17,6 +18,7 @@ from fanscribe.local.wire import (
     RUNSYNC_LIMIT_BYTES,
     encode,
     job_body,
+    join,
     parse,
     read_body,
     refusal,
@@ -25,54 +27,73 @@ from fanscribe.local.wire import (
 
 DAY_S = 86_400.0
 DEFAULT_WAIT_MS = 90_000
+# The SDK's client gives up on a stream request after 10 s.
+STREAM_WAIT_MS = 5_000
 WAIT_RANGE_MS = (1_000, 300_000)
 
 
-async def run(request: Request) -> Response:
+async def run(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Queue a job and answer its id."""
-    platform = platform_of(request)
-    endpoint = endpoint_of(request, platform)
     job = submit(endpoint, parse(await read_body(request, RUN_LIMIT_BYTES)), sync=False)
+    _perhaps_restart(platform, endpoint)
     return reply({"id": job.id, "status": Status.IN_QUEUE.value})
 
 
-async def runsync(request: Request) -> Response:
+async def runsync(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Queue a job and hold the request until it has ended or `?wait` milliseconds are over."""
-    platform = platform_of(request)
-    endpoint = endpoint_of(request, platform)
-    wait_s = wait_of(request)
+    wait_s = wait_of(request, DEFAULT_WAIT_MS)
     job = submit(endpoint, parse(await read_body(request, RUNSYNC_LIMIT_BYTES)), sync=True)
+    _perhaps_restart(platform, endpoint)
     await platform.job_end(job, wait_s)
-    return _job_reply(job)
+    return _job_reply(platform, job)
 
 
-async def status(request: Request) -> Response:
+async def status(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Where a job stands."""
-    platform = platform_of(request)
-    return _job_reply(job_of(request, endpoint_of(request, platform)))
+    return _job_reply(platform, job_of(request, endpoint))
 
 
-async def status_sync(request: Request) -> Response:
+async def status_sync(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Where a job stands, once it has ended or `?wait` milliseconds are over."""
-    platform = platform_of(request)
-    job = job_of(request, endpoint_of(request, platform))
-    await platform.job_end(job, wait_of(request))
-    return _job_reply(job)
+    job = job_of(request, endpoint)
+    await platform.job_end(job, wait_of(request, DEFAULT_WAIT_MS))
+    return _job_reply(platform, job)
 
 
-async def cancel(request: Request) -> Response:
+async def stream(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
+    """What the job has streamed since the last call; holds the request until there is something or the end."""
+    job = job_of(request, endpoint)
+    await platform.chunk(job, wait_of(request, STREAM_WAIT_MS))
+    chunks = b",".join(endpoint.queue.drain(job))
+    head = {"id": job.id, "status": job.status.value}
+    return Response(join(head, {"stream": b"[" + chunks + b"]"}), media_type="application/json")
+
+
+async def cancel(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Cancel a job that waits or runs; one that has ended keeps its status."""
-    platform = platform_of(request)
-    endpoint = endpoint_of(request, platform)
     job = job_of(request, endpoint)
     endpoint.cancel(job)
     return reply({"id": job.id, "status": job.status.value})
 
 
-async def health(request: Request) -> Response:
+async def retry(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
+    """Queue a job that FAILED or TIMED_OUT again, under the same id and with the same input."""
+    job = job_of(request, endpoint)
+    if not endpoint.queue.retry(job):
+        raise refusal(
+            400, f"only a job that FAILED or TIMED_OUT can be retried; this one is {job.status.value}"
+        )
+    return reply({"id": job.id, "status": job.status.value})
+
+
+async def purge_queue(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
+    """Cancel the waiting jobs; running ones go on."""
+    return reply({"removed": endpoint.queue.purge(), "status": "completed"})
+
+
+async def health(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Counters of jobs and workers."""
-    platform = platform_of(request)
-    return reply(health_body(endpoint_of(request, platform)))
+    return reply(health_body(endpoint))
 
 
 def health_body(endpoint: Endpoint) -> dict[str, dict[str, int]]:
@@ -124,11 +145,9 @@ def policy_of(value: Any, endpoint: Endpoint) -> Policy:
     return Policy(execution, ttl, bool(value.get("lowPriority", False)))
 
 
-def wait_of(request: Request) -> float:
-    """`?wait` in seconds, within the platform's range; its default is 90."""
-    given = request.query_params.get("wait")
-    if given is None:
-        return DEFAULT_WAIT_MS / 1000
+def wait_of(request: Request, default_ms: int) -> float:
+    """`?wait` in seconds, brought into the platform's range of 1 to 300 s."""
+    given = request.query_params.get("wait", str(default_ms))
     if not given.isdigit():
         raise refusal(400, "wait must be a whole number of milliseconds")
     return min(max(int(given), WAIT_RANGE_MS[0]), WAIT_RANGE_MS[1]) / 1000
@@ -151,21 +170,33 @@ def _limit(value: Mapping[str, Any], name: str, low_s: float, high_s: float, def
     return given / 1000
 
 
-def _job_reply(job: Job) -> Response:
+def _perhaps_restart(platform: Platform, endpoint: Endpoint) -> None:
+    rule = platform.faults.strike(RESTART, endpoint.spec.name)
+    if rule is not None:
+        platform.restart(rule.seconds)
+
+
+def _job_reply(platform: Platform, job: Job) -> Response:
+    if platform.away:
+        raise refusal(502, "the platform is restarting")
     return Response(job_body(job), media_type="application/json")
 
 
 def routes() -> list[Route]:
     """The routes of this plane."""
-    both = ["GET", "POST"]
-    return [
-        Route("/v2/{endpoint}/run", run, methods=["POST"]),
-        Route("/v2/{endpoint}/runsync", runsync, methods=["POST"]),
-        Route("/v2/{endpoint}/status/{job}", status, methods=both),
-        Route("/v2/{endpoint}/status-sync/{job}", status_sync, methods=both),
-        Route("/v2/{endpoint}/cancel/{job}", cancel, methods=["POST"]),
-        Route("/v2/{endpoint}/health", health, methods=both),
+    post, both = ["POST"], ["GET", "POST"]
+    table: list[tuple[str, Handler, str, list[str]]] = [
+        ("run", run, "run", post),
+        ("runsync", runsync, "runsync", post),
+        ("status/{job}", status, "status", both),
+        ("status-sync/{job}", status_sync, "status", both),
+        ("stream/{job}", stream, "stream", both),
+        ("cancel/{job}", cancel, "cancel", post),
+        ("retry/{job}", retry, "", post),
+        ("purge-queue", purge_queue, "purge-queue", post),
+        ("health", health, "", both),
     ]
-
-
-__all__ = ["Platform", "health_body", "routes", "submit"]
+    return [
+        route(f"/v2/{{endpoint}}/{path}", handler, calls=CLIENT, methods=methods, operation=operation)
+        for path, handler, operation, methods in table
+    ]

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 
 from fanscribe.local.job import Job
+from fanscribe.local.memory import overrun
 from fanscribe.local.queue import Clock, JobQueue, Retention
 from fanscribe.local.scaler import Demand, restart_delay_s, wanted_workers
-from fanscribe.local.spec import QUEUE_DELAY, EndpointSpec
+from fanscribe.local.spec import MIB, QUEUE_DELAY, EndpointSpec
 from fanscribe.local.worker import Worker
 
 # Two pings that do not name a job its worker should hold mean that the hand-out never arrived.
 PINGS_WITHOUT_JOB = 2
+# One high measurement may be a moment's.
+OVERRUNS = 2
 
 
 class Endpoint:
@@ -69,6 +72,8 @@ class Endpoint:
         ]
         crashed = not worker.external and worker.ending is None and bool(held or exit_code != 0)
         how = f"exit code {exit_code}" if exit_code is not None else "no sign of life"
+        if worker.note:
+            how = f"{how}; {worker.note}"
         told = f"; its last lines: {last_lines}" if last_lines else ""
         for job in held:
             self.queue.requeue(
@@ -164,6 +169,29 @@ class Endpoint:
                 worker.missing[job_id] = worker.missing.get(job_id, 0) + 1
                 if worker.missing[job_id] >= PINGS_WITHOUT_JOB:
                     self._missing(worker, job_id)
+
+    def unhealthy(self, worker: Worker, check: str, reason: str) -> None:
+        """A worker says that one of its fitness checks failed; it ends by itself."""
+        worker.note = self.fault = f"fitness check {check} failed: {reason}"
+
+    def measured(self, worker: Worker, memory_bytes: int) -> bool:
+        """Note what a worker takes. True, and its jobs fail, when that is far more than its spec says."""
+        worker.memory_bytes = memory_bytes
+        worker.overruns = worker.overruns + 1 if overrun(worker.ram_bytes, memory_bytes) else 0
+        if worker.overruns < OVERRUNS or not worker.serving:
+            return False
+        what = (
+            f"worker {worker.id} took {memory_bytes // MIB} MiB of RAM where the spec of {self.spec.name} says"
+            f" {worker.ram_bytes // MIB} MiB; raise ram_bytes"
+        )
+        self.fault = what
+        self.end_worker(worker, what)
+        for job_id in list(worker.jobs):
+            job = self.queue.running.get(job_id)
+            if job is not None:
+                self.queue.fail(job, what)
+            worker.let_go(job_id, self._clock())
+        return True
 
     def _missing(self, worker: Worker, job_id: str) -> None:
         job = self.held_by(worker, job_id)

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanscribe.local import reaper
 from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.sweep import MARK, mark_of
 from fanscribe.local.worker import Worker
 
 log = logging.getLogger("fanscribe.local")
@@ -30,6 +31,8 @@ class _Process:
     worker: Worker
     process: asyncio.subprocess.Process | None
     task: asyncio.Task[None]
+    doomed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it shall end before its process is there."""
 
 
 class Launcher:
@@ -37,6 +40,7 @@ class Launcher:
 
     def __init__(self, data_dir: Path, *, key: str | None, log_cap_bytes: int = 8 * 1024 * 1024) -> None:
         self.url = ""
+        self._mark = mark_of(os.getpid())
         self.data_dir = data_dir
         self.logs = data_dir / "logs"
         self._key = key or "local"
@@ -54,18 +58,19 @@ class Launcher:
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
         )
 
-    def start(self, spec: EndpointSpec, worker: Worker, exited: Exited) -> None:
+    def start(self, spec: EndpointSpec, worker: Worker, exited: Exited, delay_s: float = 0.0) -> None:
         """Start a worker's process in the background; `exited` is called once when it is gone."""
         entry = _Process(worker, None, asyncio.current_task())  # type: ignore[arg-type]
         self._processes[worker.id] = entry
-        entry.task = asyncio.create_task(self._run(spec, entry, exited))
+        entry.task = asyncio.create_task(self._run(spec, entry, exited, delay_s))
 
     def end(self, worker: Worker, grace_s: float) -> None:
         """Ask a worker's process to end; end its group by force after `grace_s` seconds."""
         entry = self._processes.get(worker.id)
-        if entry is None or entry.process is None:
-            if entry is not None:
-                entry.task.cancel()
+        if entry is None:
+            return
+        if entry.process is None:
+            entry.doomed.set()
             return
         if grace_s <= 0:
             _signal_group(entry.process.pid, signal.SIGKILL)
@@ -75,15 +80,19 @@ class Launcher:
             entry.process.send_signal(signal.SIGTERM)
         asyncio.get_running_loop().call_later(grace_s, self._kill_if_alive, entry)
 
-    async def close(self) -> None:
-        """End all processes at once, by force, and the reaper."""
+    async def end_all(self) -> None:
+        """End all processes at once, by force, and return when they are gone."""
         entries = list(self._processes.values())
         for entry in entries:
+            entry.doomed.set()
             if entry.process is not None:
                 _signal_group(entry.process.pid, signal.SIGKILL)
-        for entry in entries:
-            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(asyncio.shield(entry.task), 5)
+        if entries:
+            await asyncio.wait([entry.task for entry in entries], timeout=5)
+
+    async def close(self) -> None:
+        """End all processes and the reaper."""
+        await self.end_all()
         if self._reaper is not None and self._reaper.stdin is not None:
             self._reaper.stdin.close()
             await asyncio.to_thread(self._reaper.wait)
@@ -115,10 +124,13 @@ class Launcher:
                         file.seek(0)
                         file.write(b"[the beginning of this log was cut]\n" + kept)
 
-    async def _run(self, spec: EndpointSpec, entry: _Process, exited: Exited) -> None:
+    async def _run(self, spec: EndpointSpec, entry: _Process, exited: Exited, delay_s: float) -> None:
         worker, code = entry.worker, None
         home = self.data_dir / "workers" / worker.id
         try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(entry.doomed.wait(), delay_s)
+                return
             (home / "tmp").mkdir(parents=True, exist_ok=True)
             with self.log_file(worker).open("ab") as output:
                 try:
@@ -138,7 +150,7 @@ class Launcher:
             entry.process = process
             worker.pid = process.pid
             self._tell_reaper(f"+{process.pid}")
-            if not worker.serving:
+            if entry.doomed.is_set():
                 _signal_group(process.pid, signal.SIGKILL)
             code = await process.wait()
             # The SDK's heartbeat outlives a leader that died: the group ends with it.
@@ -157,6 +169,7 @@ class Launcher:
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "PYTHONUNBUFFERED": "1",
+            MARK: self._mark,
             "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu=local",
             "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=local",
             "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=local",

@@ -70,6 +70,11 @@ def check_fits(limits: Limits, specs: Sequence[EndpointSpec]) -> None:
         raise NeverFitsError("; ".join(faults))
 
 
+def overrun(said_bytes: int, taken_bytes: int) -> bool:
+    """Whether a worker takes far more than its spec says: half as much again, and 256 MiB at least."""
+    return taken_bytes > max(said_bytes * 1.5, said_bytes + 256 * MIB)
+
+
 def place(
     spec: EndpointSpec, room: Budget, workers: Iterable[Worker], evictable: Sequence[Worker]
 ) -> Placement:

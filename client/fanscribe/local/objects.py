@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from fanscribe.local.access import check_key
+from fanscribe.local.access import platform_of
 from fanscribe.local.wire import refusal, reply
 
 
@@ -96,8 +96,7 @@ class ObjectStore:
 
 async def put_object(request: Request) -> Response:
     """Store the body and answer where it can be read."""
-    platform = request.app.state.platform
-    check_key(request, platform.key)
+    platform = platform_of(request)
     name, size, until = await _store(request).put(request)
     return reply({"url": f"{platform.url}/objects/{name}", "size": size, "expires_at": until}, 201)
 
@@ -112,7 +111,7 @@ async def get_object(request: Request) -> Response:
 
 async def delete_object(request: Request) -> Response:
     """Remove the object."""
-    check_key(request, request.app.state.platform.key)
+    platform_of(request)
     if not _store(request).delete(request.path_params["name"]):
         raise refusal(404, "object does not exist or has expired")
     return Response(status_code=204)

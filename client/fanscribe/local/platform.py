@@ -4,35 +4,41 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
+from fanscribe.local import journal
 from fanscribe.local.endpoint import Endpoint
+from fanscribe.local.faults import COLD_START, KILL_WORKER, Faults
 from fanscribe.local.fleet import EndWorker, Fleet, StartWorker
 from fanscribe.local.job import Job
 from fanscribe.local.launcher import Launcher
 from fanscribe.local.memory import Limits
+from fanscribe.local.polls import Polls
+from fanscribe.local.queue import Retention
+from fanscribe.local.rates import PLATFORM_LIMITS, RateLimiter
 from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.watch import memory_of_groups
+from fanscribe.local.webhooks import WebhookPolicy, Webhooks
 from fanscribe.local.worker import Worker
 
 log = logging.getLogger("fanscribe.local")
 
-# The SDK cuts a poll after 90 s.
-HOLD_S = 30.0
 _LONGEST_TICK_S = 1.0
+_MEASURE_EVERY_S = 1.0
 
 
-@dataclass(slots=True, eq=False)
-class Poll:
-    """A worker's held request for jobs."""
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How the platform treats jobs and callers, beside what each endpoint's spec says."""
 
-    worker: Worker
-    count: int
-    answer: asyncio.Future[list[Job]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    retention: Retention = field(default_factory=Retention)
+    webhooks: WebhookPolicy = field(default_factory=WebhookPolicy)
+    rate_limits: bool = True
+    faults: Faults = field(default_factory=Faults)
 
 
 class Platform:
@@ -45,30 +51,30 @@ class Platform:
         launcher: Launcher,
         *,
         key: str | None,
+        behaviour: Behaviour | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key = key
         self.url = ""
+        self.behaviour = behaviour or Behaviour()
+        self.faults = self.behaviour.faults
         self.started_at = clock()
         self.closing = asyncio.Event()
         self.shutdown_asked = asyncio.Event()
         self.launcher = launcher
+        self.webhooks = Webhooks(self.behaviour.webhooks)
+        self.rates = RateLimiter(clock, PLATFORM_LIMITS if self.behaviour.rate_limits else {})
+        self.polls = Polls(clock)
+        self.away = False
+        self.restarts = 0
+        self._specs, self._limits = specs, limits
         self._clock = clock
-        self._polls: dict[str, list[Poll]] = defaultdict(list)
-        self._stop_polls: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._job_ends: dict[str, asyncio.Event] = {}
         self._wake = asyncio.Event()
+        self._restart: asyncio.Task[None] | None = None
         # What is left of a worker that has ended may still call; it must not come back as an external one.
         self._past_workers: deque[str] = deque(maxlen=1000)
-        self.fleet = Fleet(
-            specs,
-            limits,
-            clock,
-            new_worker_id=lambda: uuid4().hex[:14],
-            ended=self._job_ended,
-            lengthened=self._queue_lengthened,
-            stop_ordered=self._stop_ordered,
-        )
+        self.fleet = self._new_fleet()
 
     @property
     def now(self) -> float:
@@ -79,68 +85,176 @@ class Platform:
 
     async def run(self) -> None:
         """Start and end workers as the fleet decides, until the platform closes."""
-        while not self.closing.is_set():
-            self._wake.clear()
-            for action in self.fleet.decide():
-                match action:
-                    case StartWorker(worker):
-                        self.launcher.start(
-                            self.fleet.endpoints[worker.endpoint].spec, worker, self.worker_exited
-                        )
-                    case EndWorker(worker, grace_s):
-                        log.info("ending worker %s of %s: %s", worker.id, worker.endpoint, worker.ending)
-                        self.launcher.end(worker, grace_s)
-                        self._end_polls(worker)
-            due = self.fleet.next_due()
-            wait_s = _LONGEST_TICK_S if due is None else min(_LONGEST_TICK_S, max(0.01, due - self._clock()))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+        measuring = asyncio.create_task(self._measure())
+        try:
+            while not self.closing.is_set():
+                self._wake.clear()
+                if not self.away:
+                    self._act()
+                due = self.fleet.next_due()
+                wait_s = (
+                    _LONGEST_TICK_S if due is None else min(_LONGEST_TICK_S, max(0.01, due - self._clock()))
+                )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait_s)
+        finally:
+            measuring.cancel()
+
+    def _act(self) -> None:
+        for action in self.fleet.decide():
+            worker = action.worker
+            match action:
+                case StartWorker():
+                    rule = self.faults.strike(COLD_START, worker.endpoint)
+                    spec = self.fleet.endpoints[worker.endpoint].spec
+                    self.launcher.start(spec, worker, self.worker_exited, rule.seconds if rule else 0.0)
+                case EndWorker(grace_s=grace_s):
+                    log.info("ending worker %s of %s: %s", worker.id, worker.endpoint, worker.ending)
+                    self.launcher.end(worker, grace_s)
+                    self.polls.end(worker)
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(_MEASURE_EVERY_S)
+            workers = {worker.pid: worker for worker in self.fleet.workers() if worker.pid is not None}
+            if not workers:
+                continue
+            for group, taken in (await asyncio.to_thread(memory_of_groups, set(workers))).items():
+                worker = workers[group]
+                endpoint = self.fleet.endpoints[worker.endpoint]
+                if endpoint.measured(worker, taken):
+                    log.warning("%s", endpoint.fault)
+                    worker.ended_at = self._clock()
+                    self.launcher.end(worker, 0.0)
 
     def worker_exited(self, worker: Worker, exit_code: int | None) -> None:
         """Called by the launcher when a worker's process is gone."""
+        self._past_workers.append(worker.id)
         endpoint = self.fleet.endpoints[worker.endpoint]
+        if endpoint.workers.get(worker.id) is not worker:
+            return
         last_lines = "" if exit_code == 0 and not worker.jobs else self.launcher.last_lines(worker)
         if worker.ending is None and exit_code != 0:
             log.warning("worker %s of %s ended with exit code %s", worker.id, worker.endpoint, exit_code)
-        self._past_workers.append(worker.id)
         endpoint.worker_gone(worker, exit_code, last_lines)
-        self._end_polls(worker)
-        self._stop_polls.pop(worker.id, None)
+        self.polls.end(worker)
+        self.polls.forget(worker)
         self._wake.set()
 
+    # Going away and coming back.
+
+    def restart(self, seconds: float) -> None:
+        """Go away for `seconds` as a platform that restarts: workers end, jobs are read back from the journal."""
+        if not self.away and not self.closing.is_set():
+            self.away = True
+            self._restart = asyncio.create_task(self._restarted(seconds))
+
+    async def _restarted(self, seconds: float) -> None:
+        kept = self.journal()
+        await self._end_workers("the platform restarts")
+        self.fleet = self._new_fleet()
+        self._release_waiting()
+        await asyncio.sleep(seconds)
+        self.read_journal(kept)
+        self.restarts += 1
+        self.away = False
+        self._wake.set()
+
+    def journal(self) -> dict[str, Any]:
+        """All jobs as JSON, by endpoint."""
+        offset = journal.wall_offset(self._clock, time.time)
+        return {name: journal.dump(each.queue, offset) for name, each in self.fleet.endpoints.items()}
+
+    def read_journal(self, kept: dict[str, Any]) -> None:
+        """Put back the jobs of an earlier life; those of endpoints that are no more are dropped."""
+        offset = journal.wall_offset(self._clock, time.time)
+        for name, jobs in kept.items():
+            if name in self.fleet.endpoints:
+                journal.load(self.fleet.endpoints[name].queue, jobs, offset)
+
     async def close(self) -> None:
-        """End every held request, then every worker."""
+        """End every worker and every held request."""
         self.closing.set()
         self._wake.set()
-        for worker in list(self.fleet.workers()):
-            worker.ending = worker.ending or "the platform stops"
+        if self._restart is not None:
+            self._restart.cancel()
+        await self._end_workers("the platform stops")
         await self.launcher.close()
-        for worker in list(self.fleet.workers()):
-            self._end_polls(worker)
+        self._release_waiting()
+        await self.webhooks.close()
+
+    async def _end_workers(self, why: str) -> None:
+        workers = list(self.fleet.workers())
+        for worker in workers:
+            worker.ending = worker.ending or why
+        await self.launcher.end_all()
+        for worker in workers:
+            self.polls.end(worker)
+
+    def _release_waiting(self) -> None:
         for ended in self._job_ends.values():
             ended.set()
+        self._job_ends.clear()
+
+    def _new_fleet(self) -> Fleet:
+        return Fleet(
+            self._specs,
+            self._limits,
+            self._clock,
+            new_worker_id=lambda: uuid4().hex[:14],
+            retention=self.behaviour.retention,
+            ended=self._job_ended,
+            lengthened=self._queue_lengthened,
+            stop_ordered=self.polls.stop_ordered,
+        )
 
     # Jobs and the clients that wait for them.
 
     async def job_end(self, job: Job, wait_s: float) -> None:
         """Return when the job has come to its end, at the latest after `wait_s`."""
-        if job.final:
+        await self._job_event(job, wait_s, until=lambda: job.final)
+
+    async def chunk(self, job: Job, wait_s: float) -> None:
+        """Return when the job has streamed something or has come to its end, at the latest after `wait_s`."""
+        await self._job_event(job, wait_s, until=lambda: bool(job.chunks) or job.final)
+
+    async def _job_event(self, job: Job, wait_s: float, *, until: Callable[[], bool]) -> None:
+        if until() or self.away:
             return
-        ended = self._job_ends.setdefault(job.id, asyncio.Event())
+        changed = self._job_ends.setdefault(job.id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), wait_s)
+            await asyncio.wait_for(changed.wait(), wait_s)
+
+    def job_streamed(self, job: Job) -> None:
+        """A part of a job's output has come."""
+        self._tell(job)
 
     def _job_ended(self, endpoint: Endpoint, job: Job) -> None:
-        if (ended := self._job_ends.pop(job.id, None)) is not None:
-            ended.set()
+        self._tell(job)
         self._wake.set()
+        if job.webhook is not None and job.final and not self.closing.is_set():
+            self.webhooks.send(job)
+
+    def _tell(self, job: Job) -> None:
+        if (changed := self._job_ends.pop(job.id, None)) is not None:
+            changed.set()
 
     def _queue_lengthened(self, endpoint: Endpoint) -> None:
         # The caller is in the midst of changing the queue: hand out when it is done.
         asyncio.get_running_loop().call_soon(self.hand_out, endpoint)
         self._wake.set()
 
-    # Polls.
+    def hand_out(self, endpoint: Endpoint) -> None:
+        """Give waiting jobs to the workers that ask for some."""
+        self.handed_out(endpoint, self.polls.hand_out(endpoint))
+
+    def handed_out(self, endpoint: Endpoint, jobs: list[Job]) -> None:
+        """Jobs went to workers: the time for a fault to kill one."""
+        for job in jobs:
+            rule = self.faults.strike(KILL_WORKER, endpoint.spec.name)
+            worker = endpoint.workers.get(job.worker_id or "")
+            if rule is not None and worker is not None:
+                asyncio.get_running_loop().call_later(rule.seconds, self.launcher.end, worker, 0.0)
 
     def worker(self, endpoint: Endpoint, worker_id: str, *, may_join: bool = False) -> Worker | None:
         """The worker of that id. One that nobody here started may join as an external one."""
@@ -149,60 +263,3 @@ class Platform:
             found = endpoint.add_worker(worker_id, external=True)
             log.info("external worker %s joined %s", worker_id, endpoint.spec.name)
         return found
-
-    def open_poll(self, endpoint: Endpoint, worker: Worker, count: int) -> Poll:
-        """Hold a worker's request; its `answer` is set when there are jobs for it, or when it shall end."""
-        poll = Poll(worker, count)
-        worker.open_polls += 1
-        self._polls[endpoint.spec.name].append(poll)
-        self.hand_out(endpoint)
-        self._wake.set()
-        return poll
-
-    def close_poll(self, endpoint: Endpoint, poll: Poll) -> None:
-        """The request has been answered, has expired, or its connection has gone."""
-        poll.worker.open_polls -= 1
-        poll.worker.seen(self._clock())
-        with contextlib.suppress(ValueError):
-            self._polls[endpoint.spec.name].remove(poll)
-        poll.answer.cancel()
-
-    def hand_out(self, endpoint: Endpoint) -> None:
-        """Give waiting jobs to held polls: the worker with the least to do first, then the one used last.
-
-        Among idle workers the one used last, so that those that are not needed run into their idle timeout.
-        """
-        polls = self._polls[endpoint.spec.name]
-        while endpoint.queue.waiting:
-            ready = [poll for poll in polls if not poll.answer.done() and poll.worker.serving]
-            if not ready:
-                return
-            poll = min(ready, key=lambda each: (each.worker.load, -each.worker.idle_since))
-            poll.answer.set_result(endpoint.take(poll.worker, poll.count))
-
-    async def stop_orders(self, worker: Worker, wait_s: float) -> list[str]:
-        """The jobs a worker shall stop; waits up to `wait_s` for the first one."""
-        signal = self._stop_polls[worker.id]
-        if not worker.stop_orders:
-            worker.open_polls += 1
-            try:
-                await asyncio.wait_for(signal.wait(), wait_s)
-            except TimeoutError:
-                return []
-            finally:
-                worker.open_polls -= 1
-                worker.seen(self._clock())
-        signal.clear()
-        orders, worker.stop_orders = worker.stop_orders, []
-        return orders
-
-    def _stop_ordered(self, worker: Worker) -> None:
-        self._stop_polls[worker.id].set()
-
-    def _end_polls(self, worker: Worker) -> None:
-        for poll in self._polls[worker.endpoint]:
-            if poll.worker is worker and not poll.answer.done():
-                poll.answer.set_result([])
-        # The SDK sleeps a second after an empty stop poll, not after one that names a job it does not have.
-        worker.stop_orders.append("none")
-        self._stop_polls[worker.id].set()

@@ -20,6 +20,7 @@ from typing import Any, Self
 from fanscribe.local.spec import EndpointSpec
 
 STATE_FILE = "local.json"
+ANY_KEY = ""
 
 
 class PlatformError(RuntimeError):
@@ -44,6 +45,15 @@ class RunningPlatform:
         """What the platform shows of itself. Raises PlatformError when it does not answer."""
         answer: dict[str, Any] = self._call("GET", "/local/status", timeout_s)
         return answer
+
+    def logs(self, timeout_s: float = 5.0) -> list[dict[str, str]]:
+        """`endpoint` and `path` of each worker's log, the last changed last. Raises PlatformError."""
+        answer: list[dict[str, str]] = self._call("GET", "/local/logs", timeout_s)
+        return answer
+
+    def wait(self) -> int:
+        """Wait for the end of a platform that this process started attached; returns its exit code."""
+        return 0 if self._process is None else self._process.wait()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop the platform and its workers; returns when its process is gone. Safe to call again."""
@@ -101,6 +111,7 @@ def start(
     key: str | None = None,
     ram_limit_bytes: int | None = None,
     vram_limit_bytes: int | None = None,
+    show_log: bool = False,
     log_level: str = "warning",
     timeout_s: float = 20.0,
 ) -> RunningPlatform:
@@ -108,7 +119,8 @@ def start(
 
     It ends with this process, however that ends, unless `detach` is set; a detached one is noted in the state
     file, so that `find` finds it. Without a `key` an attached platform gets a random one, and a detached one
-    takes any. Raises PortInUseError, or PlatformError with what the platform said.
+    takes any, as does one whose key is ANY_KEY. `show_log` lets it log to this process's standard error.
+    Raises PortInUseError, or PlatformError with what the platform said.
     """
     if key is None and not detach:
         key = secrets.token_urlsafe(24)
@@ -127,36 +139,27 @@ def start(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=None if show_log else errors,
             bufsize=0,
             start_new_session=True,
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(config).encode() + b"\n")
-            if detach:
-                process.stdin.close()
-            line = _ready_line(process, timeout_s)
+            said = _first_words(process, config, timeout_s)
         except BaseException:
             process.kill()
             process.wait()
-            process.stdin.close()
-            process.stdout.close()
+            _close_pipes(process)
             raise
-        if not line:
-            code = process.wait()
-            process.stdin.close()
-            process.stdout.close()
+        if detach or "error" in said:
+            _close_pipes(process)
+        if "error" in said:
+            process.wait()
             errors.seek(0)
-            raise _start_error(errors.read().decode("utf-8", "replace"), code, port)
-    said = json.loads(line)
+            raise _start_error(said, errors.read().decode("utf-8", "replace"))
     running = RunningPlatform(said["url"], key or "local", said["pid"], process)
     if detach:
-        process.stdout.close()
         running._process = None
-        # The child outlives us; its exit status is nobody's business here.
+        # It outlives us on purpose, so Popen has nothing to warn of.
         process.returncode = 0
         running._state_file = write_state(running)
     return running
@@ -206,8 +209,14 @@ def write_state(platform: RunningPlatform) -> Path:
     return path
 
 
-def _ready_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
+def _first_words(
+    process: subprocess.Popen[bytes], config: dict[str, Any], timeout_s: float
+) -> dict[str, Any]:
+    """Hand over the configuration and read the line that says where the platform listens, or what is wrong."""
+    assert process.stdin is not None
     assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(config).encode() + b"\n")
     deadline, line = time.monotonic() + timeout_s, b""
     while not line.endswith(b"\n"):
         left = deadline - time.monotonic()
@@ -215,16 +224,23 @@ def _ready_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
             raise PlatformError(f"the local platform was not ready after {timeout_s:g} s")
         part = os.read(process.stdout.fileno(), 4096)
         if not part:
-            return b""
+            return {"error": "", "kind": "silent"}
         line += part
-    return line
+    words: dict[str, Any] = json.loads(line)
+    return words
 
 
-def _start_error(said: str, code: int, port: int) -> PlatformError:
-    last = said.strip().splitlines()[-1] if said.strip() else f"exit code {code}, nothing said"
-    if "cannot listen" in last:
-        return PortInUseError(f"port {port} is in use; choose another with --port, or 0 for any free one")
-    return PlatformError(f"the local platform did not start: {last.removeprefix('fanscribe.local: ')}")
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _start_error(said: dict[str, Any], log: str) -> PlatformError:
+    if said["kind"] == "port_in_use":
+        return PortInUseError(said["error"])
+    last = log.strip().splitlines()[-1] if log.strip() else "it ended without a word"
+    return PlatformError(f"the local platform did not start: {said['error'] or last}")
 
 
 def _alive(pid: int) -> bool:
@@ -234,4 +250,7 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    # One that has ended but that its parent has not asked about yet is gone for our purposes.
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True

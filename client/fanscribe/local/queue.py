@@ -38,6 +38,8 @@ class JobQueue:
         self.waiting: OrderedDict[str, Job] = OrderedDict()
         self.running: dict[str, Job] = {}
         self.totals: Counter[str] = Counter()
+        self.delay_s = 0.0
+        self.execution_s = 0.0
         self._clock = clock
         self._retention = retention
         self._max_retries = max_retries
@@ -92,6 +94,7 @@ class JobQueue:
         job.retries += 1
         self.totals["retried"] += 1
         job.output_json = None
+        job.chunks.clear()
         self._to_front(job)
 
     def progress(self, job: Job, output_json: bytes) -> None:
@@ -126,6 +129,27 @@ class JobQueue:
         for job in jobs:
             self._finish(job, Status.FAILED, error=error)
         return len(jobs)
+
+    def add_chunk(self, job: Job, chunk_json: bytes) -> None:
+        """Keep a part of a streamed output until it is drained; a job that has ended takes none."""
+        if job.status is Status.IN_PROGRESS:
+            job.chunks.append(chunk_json)
+
+    def drain(self, job: Job) -> list[bytes]:
+        """The parts streamed since the last call."""
+        chunks = list(job.chunks)
+        job.chunks.clear()
+        return chunks
+
+    def restore(self, job: Job) -> None:
+        """Take over a job of an earlier life of the platform; one that has not ended waits, last in line."""
+        self.jobs[job.id] = job
+        self._set_timer(job, job.submitted_at + job.policy.ttl_s, turn=-1)
+        if job.final:
+            self._set_timer(job, (job.ended_at or job.submitted_at) + self._kept_s(job), turn=job.turn)
+        else:
+            self.waiting[job.id] = job
+            self._lengthened()
 
     def retry(self, job: Job) -> bool:
         """Queue a FAILED or TIMED_OUT job again under its id; False for any other status."""
@@ -194,9 +218,17 @@ class JobQueue:
         self.running.pop(job.id, None)
         self.waiting.pop(job.id, None)
         self.totals[status.value] += 1
-        kept_s = self._retention.sync_s if job.sync else self._retention.async_s
-        self._set_timer(job, job.ended_at + kept_s, turn=job.turn)
+        if job.taken_at is not None:
+            self.delay_s += job.taken_at - job.submitted_at
+            self.execution_s += job.ended_at - job.taken_at
+        self._set_timer(job, job.ended_at + self._kept_s(job), turn=job.turn)
         self._ended(job)
+        if status in (Status.COMPLETED, Status.CANCELLED):
+            # It can never run again, and inputs are the bulk of what a job holds.
+            job.input_json = b"null"
+
+    def _kept_s(self, job: Job) -> float:
+        return self._retention.sync_s if job.sync else self._retention.async_s
 
     def _forget(self, job: Job) -> None:
         unfinished = not job.final

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -16,15 +17,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fanscribe.local import data_plane, objects, status, worker_protocol
+from fanscribe.local import admin, data_plane, objects, worker_protocol
 from fanscribe.local.launcher import Launcher
 from fanscribe.local.memory import Limits
 from fanscribe.local.objects import ObjectLimits, ObjectStore
-from fanscribe.local.platform import Platform
+from fanscribe.local.platform import Behaviour, Platform
 from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.sweep import FOLDER_PREFIX, OWNER_FILE, mark_of, sweep
 from fanscribe.local.wire import reply
 
 log = logging.getLogger("fanscribe.local")
+
+_JOURNAL = "journal.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,13 @@ class Settings:
     key: str | None = None
     data_dir: Path | None = None
     object_limits: ObjectLimits = field(default_factory=ObjectLimits)
+    behaviour: Behaviour = field(default_factory=Behaviour)
 
 
 def application(platform: Platform, store: ObjectStore) -> Starlette:
     """The routes over a platform."""
     app = Starlette(
-        routes=[*worker_protocol.routes(), *data_plane.routes(), *objects.routes(), *status.routes()],
+        routes=[*worker_protocol.routes(), *data_plane.routes(), *objects.routes(), *admin.routes()],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.state.platform = platform
@@ -52,15 +57,21 @@ def application(platform: Platform, store: ObjectStore) -> Starlette:
 
 
 async def serve(
-    settings: Settings, bound: socket.socket, ready: Callable[[str], None], stop: asyncio.Event
+    settings: Settings, bound: socket.socket, ready: Callable[[str, Path], None], stop: asyncio.Event
 ) -> None:
-    """Serve on a bound socket until `stop` is set or a client asks to; `ready` gets the URL once it answers."""
+    """Serve on a bound socket until `stop` is set or a client asks to; `ready` gets the URL and the folder of
+    the logs once it answers."""
     with _data_dir(settings.data_dir) as (folder, temporary):
         launcher = Launcher(folder, key=settings.key)
-        platform = Platform(settings.specs, settings.limits, launcher, key=settings.key)
+        platform = Platform(
+            settings.specs, settings.limits, launcher, key=settings.key, behaviour=settings.behaviour
+        )
         store = ObjectStore(folder / "objects", settings.object_limits)
         host, port = bound.getsockname()[:2]
-        platform.url = launcher.url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104
+        platform.url = launcher.url = f"http://{shown}:{port}"
+        if not temporary:
+            _read_journal(platform, folder)
         config = uvicorn.Config(
             application(platform, store),
             log_config=None,
@@ -80,13 +91,17 @@ async def serve(
         stopped = asyncio.create_task(stop.wait())
         try:
             await server.up.wait()
-            ready(platform.url)
+            ready(platform.url, launcher.logs)
+            sweeping = asyncio.create_task(asyncio.to_thread(sweep))
             await asyncio.wait({serving, control, asked, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 await asyncio.sleep(0.05)
         finally:
+            if not temporary:
+                _write_journal(platform, folder)
             await platform.close()
             server.should_exit = True
+            await sweeping
             for task in (upkeep, asked, stopped):
                 task.cancel()
             await asyncio.gather(serving, control, upkeep, asked, stopped, return_exceptions=True)
@@ -119,13 +134,28 @@ async def _upkeep(launcher: Launcher, store: ObjectStore) -> None:
         await asyncio.to_thread(launcher.trim_logs)
 
 
+def _write_journal(platform: Platform, folder: Path) -> None:
+    (folder / _JOURNAL).write_text(json.dumps(platform.journal()))
+
+
+def _read_journal(platform: Platform, folder: Path) -> None:
+    try:
+        platform.read_journal(json.loads((folder / _JOURNAL).read_text()))
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("the journal of the last run is not readable, its jobs are lost: %s", error)
+    (folder / _JOURNAL).unlink()
+
+
 @contextlib.contextmanager
 def _data_dir(chosen: Path | None) -> Iterator[tuple[Path, bool]]:
     if chosen is not None:
         chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield chosen.resolve(), False
         return
-    with tempfile.TemporaryDirectory(prefix="fanscribe-local-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, ignore_cleanup_errors=True) as folder:
+        (Path(folder) / OWNER_FILE).write_text(mark_of(os.getpid()))
         yield Path(os.path.realpath(folder)), True
 
 

@@ -1,17 +1,10 @@
-"""What the platform shows of itself, and the way to stop it."""
+"""The state of the platform as one JSON object."""
 
 import os
 from typing import Any
 
-import psutil
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from fanscribe.local.access import platform_of
 from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.platform import Platform
-from fanscribe.local.wire import reply
 from fanscribe.local.worker import Worker
 
 
@@ -28,6 +21,9 @@ def snapshot(platform: Platform) -> dict[str, Any]:
             "vram_limit": limits.vram_bytes,
             "vram_reserved": sum(worker.vram_bytes for worker in workers),
         },
+        "restarts": platform.restarts,
+        "webhooks": {"delivered": platform.webhooks.delivered, "given_up": platform.webhooks.given_up},
+        "faults": [rule.to_json() for rule in platform.faults.rules],
         "endpoints": [_endpoint(platform, each) for each in platform.fleet.endpoints.values()],
     }
 
@@ -40,6 +36,8 @@ def _endpoint(platform: Platform, endpoint: Endpoint) -> dict[str, Any]:
         "queued": len(queue.waiting),
         "running": len(queue.running),
         "totals": dict(queue.totals),
+        "delay_s": round(queue.delay_s, 3),
+        "execution_s": round(queue.execution_s, 3),
         "throttled": endpoint.throttled,
         "fault": endpoint.fault,
         "min_workers": spec.min_workers,
@@ -56,42 +54,7 @@ def _worker(platform: Platform, worker: Worker) -> dict[str, Any]:
         "external": worker.external,
         "pid": worker.pid,
         "uptime_s": round(platform.now - worker.started_at, 3),
-        "rss": resident_bytes(worker.pid),
+        "rss": worker.memory_bytes,
         "jobs": list(worker.jobs),
         "ending": worker.ending,
     }
-
-
-def resident_bytes(pid: int | None) -> int | None:
-    """Memory that a process holds now, in bytes; None when it is not ours or has gone."""
-    if pid is None:
-        return None
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return None
-
-
-async def show(request: Request) -> Response:
-    """The snapshot."""
-    return reply(snapshot(platform_of(request)))
-
-
-async def shutdown(request: Request) -> Response:
-    """Stop the platform once this reply is sent."""
-    platform_of(request).shutdown_asked.set()
-    return reply({"stopping": True})
-
-
-async def alive(request: Request) -> Response:
-    """Answers without a key, as the platform's own /ping."""
-    return reply({})
-
-
-def routes() -> list[Route]:
-    """The routes of this part."""
-    return [
-        Route("/local/status", show, methods=["GET"]),
-        Route("/local/shutdown", shutdown, methods=["POST"]),
-        Route("/ping", alive, methods=["GET"]),
-    ]

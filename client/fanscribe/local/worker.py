@@ -31,7 +31,12 @@ class Worker:
     ended_at: float | None = None
     """When its process was told to end."""
     took_jobs: int = 0
-    refresh: bool = False
+    note: str | None = None
+    """What it said about its own health."""
+    memory_bytes: int | None = None
+    """What its processes took when last measured."""
+    overruns: int = 0
+    """Measurements in a row at which it took far more than its spec says."""
     missing: dict[str, int] = field(default_factory=dict)
     """Jobs it holds that its pings did not name, each with how many pings in a row."""
 

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fanscribe.local.access import endpoint_of, platform_of
+from fanscribe.local.access import WORKER, Handler, route
 from fanscribe.local.endpoint import Endpoint
-from fanscribe.local.platform import HOLD_S, Platform, Poll
+from fanscribe.local.faults import DUPLICATE_RESULT, LATE_RESULT, LOST_RESULT, SLOW_WORKER
+from fanscribe.local.platform import Platform
+from fanscribe.local.polls import HOLD_S, Poll
 from fanscribe.local.wire import (
     RUN_LIMIT_BYTES,
     RUNSYNC_LIMIT_BYTES,
@@ -28,42 +31,42 @@ NOTHING = 204
 _ENDING_HOLD_S = 0.25
 
 
-async def job_take(request: Request) -> Response:
+async def job_take(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Hold the worker's request until there is a job for it."""
-    return await _take(request, batch=False)
+    return await _take(request, platform, endpoint, 1, batch=False)
 
 
-async def job_take_batch(request: Request) -> Response:
+async def job_take_batch(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """The same for several jobs at once."""
-    return await _take(request, batch=True)
+    return await _take(request, platform, endpoint, _batch_size(request), batch=True)
 
 
-async def _take(request: Request, *, batch: bool) -> Response:
-    platform, endpoint, worker = _caller(request, may_join=True)
-    count = _batch_size(request) if batch else 1
-    if worker is None:
+async def _take(
+    request: Request, platform: Platform, endpoint: Endpoint, count: int, *, batch: bool
+) -> Response:
+    worker = platform.worker(endpoint, request.path_params["worker"], may_join=True)
+    if worker is not None:
+        said = request.query_params.get("job_in_progress")
+        endpoint.polled(worker, in_progress=None if said is None else said == "1")
+    if worker is None or not worker.serving or platform.closing.is_set():
         await _wait_gone(request, _ENDING_HOLD_S)
         return Response(status_code=NOTHING)
-    said = request.query_params.get("job_in_progress")
-    endpoint.polled(worker, in_progress=None if said is None else said == "1")
-    if not worker.serving or platform.closing.is_set():
-        await _wait_gone(request, _ENDING_HOLD_S)
-        return Response(status_code=NOTHING)
-    poll = platform.open_poll(endpoint, worker, count)
+    poll = platform.polls.open(endpoint, worker, count)
+    platform.hand_out(endpoint)
     gone = asyncio.ensure_future(_disconnected(request))
+    awaited: set[asyncio.Future[Any]] = {poll.answer, gone}
     try:
-        awaited: set[asyncio.Future[Any]] = {poll.answer, gone}
         await asyncio.wait(awaited, timeout=HOLD_S, return_when=asyncio.FIRST_COMPLETED)
-        return _hand_over(platform, endpoint, poll, lost=gone.done(), batch=batch)
+        return _hand_over(endpoint, poll, lost=gone.done(), batch=batch)
     except BaseException:
-        _hand_over(platform, endpoint, poll, lost=True, batch=batch)
+        _hand_over(endpoint, poll, lost=True, batch=batch)
         raise
     finally:
         gone.cancel()
-        platform.close_poll(endpoint, poll)
+        platform.polls.close(endpoint, poll)
 
 
-def _hand_over(platform: Platform, endpoint: Endpoint, poll: Poll, *, lost: bool, batch: bool) -> Response:
+def _hand_over(endpoint: Endpoint, poll: Poll, *, lost: bool, batch: bool) -> Response:
     jobs = poll.answer.result() if poll.answer.done() and not poll.answer.cancelled() else []
     if lost:
         endpoint.give_back(poll.worker, jobs)
@@ -76,13 +79,13 @@ def _hand_over(platform: Platform, endpoint: Endpoint, poll: Poll, *, lost: bool
     return Response(content, media_type="application/json")
 
 
-async def job_stop(request: Request) -> Response:
+async def job_stop(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Hold the request until there is a job to stop."""
-    platform, _, worker = _caller(request)
+    worker = platform.worker(endpoint, request.path_params["worker"])
     if worker is None:
         return Response(status_code=NOTHING)
     worker.seen(platform.now)
-    wait = asyncio.ensure_future(platform.stop_orders(worker, HOLD_S))
+    wait = asyncio.ensure_future(platform.polls.stop_orders(worker, HOLD_S))
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,9 +104,20 @@ async def job_stop(request: Request) -> Response:
                 await wait
 
 
-async def job_done(request: Request) -> Response:
+async def job_stream(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
+    """Take a part of a streamed output."""
+    worker = platform.worker(endpoint, request.path_params["worker"])
+    body = _object(parse(await read_body(request, RUN_LIMIT_BYTES, over_status=400)))
+    job = None if worker is None else endpoint.held_by(worker, request.path_params["job"])
+    if job is not None:
+        endpoint.queue.add_chunk(job, encode(body))
+        platform.job_streamed(job)
+    return reply({})
+
+
+async def job_done(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Take a result, or progress when the body's status is IN_PROGRESS."""
-    platform, endpoint, worker = _caller(request)
+    worker = platform.worker(endpoint, request.path_params["worker"])
     if worker is None:
         return reply({})
     worker.seen(platform.now)
@@ -111,39 +125,59 @@ async def job_done(request: Request) -> Response:
     job = endpoint.held_by(worker, job_id)
     limit = RUNSYNC_LIMIT_BYTES if job is not None and job.sync else RUN_LIMIT_BYTES
     try:
-        body = parse(await read_body(request, limit, over_status=400))
-        if not isinstance(body, dict):
-            raise refusal(400, "a result is a JSON object")
-    except Exception as error:
+        body = _object(parse(await read_body(request, limit, over_status=400)))
+    except HTTPException as error:
         # The SDK does not send a refused result again: without an end here the job would run into its limit.
-        detail = getattr(error, "detail", str(error))
-        endpoint.complete(worker, job_id, None, f"the worker's result was refused: {detail}")
+        endpoint.complete(worker, job_id, None, f"the worker's result was refused: {error.detail}")
         raise
     if body.get("status") == "IN_PROGRESS":
-        if job is not None:
+        if job is not None and endpoint.held_by(worker, job_id) is job:
             endpoint.queue.progress(job, encode(body.get("output")))
         return reply({})
-    output = encode(body["output"]) if "output" in body else None
-    error_text = None if body.get("error") in (None, "") else _text(body["error"])
-    endpoint.complete(worker, job_id, output, error_text)
-    if body.get("stopPod") and not worker.external:
-        endpoint.end_worker(worker, "it asked to be replaced")
+    await _keep_result(platform, endpoint, worker, job_id, body)
     return reply({})
 
 
-async def ping(request: Request) -> Response:
-    """A sign of life that names the worker's jobs."""
-    _, endpoint, worker = _caller(request)
-    named = request.query_params.get("job_id", "")
-    if worker is not None:
+async def _keep_result(
+    platform: Platform, endpoint: Endpoint, worker: Worker, job_id: str, body: dict[str, Any]
+) -> None:
+    output = encode(body["output"]) if "output" in body else None
+    error = None if body.get("error") in (None, "") else _text(body["error"])
+
+    def keep() -> None:
+        endpoint.complete(worker, job_id, output, error)
+
+    name, faults = endpoint.spec.name, platform.faults
+    if body.get("stopPod") and not worker.external:
+        endpoint.end_worker(worker, "it asked to be replaced")
+    if faults.strike(LOST_RESULT, name):
+        return
+    if (rule := faults.strike(LATE_RESULT, name)) is not None:
+        asyncio.get_running_loop().call_later(rule.seconds, keep)
+        return
+    if (rule := faults.strike(SLOW_WORKER, name)) is not None:
+        await asyncio.sleep(rule.seconds)
+    keep()
+    if faults.strike(DUPLICATE_RESULT, name):
+        keep()
+
+
+async def ping(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
+    """A sign of life that names the worker's jobs, or the fitness check that it failed."""
+    worker = platform.worker(endpoint, request.path_params["worker"])
+    query = request.query_params
+    if worker is not None and query.get("status") == "unhealthy":
+        endpoint.unhealthy(worker, query.get("check", "unknown"), query.get("reason", "no reason given"))
+    elif worker is not None:
+        named = query.get("job_id", "")
         endpoint.pinged(worker, frozenset(part for part in named.split(",") if part))
     return reply({})
 
 
-def _caller(request: Request, *, may_join: bool = False) -> tuple[Platform, Endpoint, Worker | None]:
-    platform = platform_of(request)
-    endpoint = endpoint_of(request, platform)
-    return platform, endpoint, platform.worker(endpoint, request.path_params["worker"], may_join=may_join)
+def _object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise refusal(400, "what a worker sends is a JSON object")
+    return body
 
 
 def _batch_size(request: Request) -> int:
@@ -169,10 +203,15 @@ async def _wait_gone(request: Request, at_most_s: float) -> None:
 
 def routes() -> list[Route]:
     """The routes of this protocol."""
+    table: list[tuple[str, Handler, str]] = [
+        ("job-take/{worker}", job_take, "GET"),
+        ("job-take-batch/{worker}", job_take_batch, "GET"),
+        ("job-stop/{worker}", job_stop, "GET"),
+        ("job-stream/{worker}/{job}", job_stream, "POST"),
+        ("job-done/{worker}/{job}", job_done, "POST"),
+        ("ping/{worker}", ping, "GET"),
+    ]
     return [
-        Route("/v2/{endpoint}/job-take/{worker}", job_take, methods=["GET"]),
-        Route("/v2/{endpoint}/job-take-batch/{worker}", job_take_batch, methods=["GET"]),
-        Route("/v2/{endpoint}/job-stop/{worker}", job_stop, methods=["GET"]),
-        Route("/v2/{endpoint}/job-done/{worker}/{job}", job_done, methods=["POST"]),
-        Route("/v2/{endpoint}/ping/{worker}", ping, methods=["GET"]),
+        route(f"/v2/{{endpoint}}/{path}", handler, calls=WORKER, methods=[method])
+        for path, handler, method in table
     ]

@@ -6,6 +6,7 @@ else, and it may use audio decoders only, so that a hostile video stream is neve
 
 import functools
 import io
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ SHORTEST_S = 0.1
 """Seconds; a whole recording that is shorter holds no word and is refused."""
 
 MAX_CHANNELS = 64
+_FIRST_PACKETS = (
+    200  # enough to meet the first picture; files interleave their tracks by fractions of a second
+)
 _SAMPLE_RATES = range(4_000, 768_001)  # Hz; a header outside of it is damaged, or made to fill the memory
 
 
@@ -149,8 +153,28 @@ def _open_file(file: BinaryIO, name: str) -> Iterator[Recording]:
     except OSError as error:
         raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from error
     guarded = GuardedFile(file, size)
+    picture_s = None
     with _av_container(guarded, kind, name) as container:
-        yield _recording(guarded, container, kind, name)
+        if kind not in (sniff.MATROSKA, sniff.MPEG_TS) or not container.streams.video:
+            yield _recording(guarded, container, kind, name, None)
+            return
+        picture_s = _first_picture_s(container)
+    guarded.seek(0)
+    with _av_container(guarded, kind, name) as container:
+        yield _recording(guarded, container, kind, name, picture_s)
+
+
+def _first_picture_s(container: InputContainer) -> float | None:
+    """When the first picture is shown, from the packets: without a video decoder FFmpeg gets it wrong."""
+    first: float | None = None
+    try:
+        for packet in itertools.islice(container.demux(), _FIRST_PACKETS):
+            if packet.stream.type == "video" and packet.pts is not None and packet.time_base is not None:
+                time_s = float(packet.pts * packet.time_base)
+                first = time_s if first is None else min(first, time_s)
+    except (av.error.FFmpegError, OSError):
+        return first  # the damage is met again, and told, when the sound is decoded
+    return first
 
 
 @contextmanager
@@ -211,7 +235,9 @@ def _limits(kind: sniff.Container) -> dict[str, str]:
     return limits
 
 
-def _recording(file: GuardedFile, container: InputContainer, kind: sniff.Container, name: str) -> Recording:
+def _recording(
+    file: GuardedFile, container: InputContainer, kind: sniff.Container, name: str, picture_s: float | None
+) -> Recording:
     tracks = container.streams.audio
     if not tracks:
         what = "only pictures" if container.streams.video else "no track with sound"
@@ -239,13 +265,16 @@ def _recording(file: GuardedFile, container: InputContainer, kind: sniff.Contain
         audio_streams=len(tracks),
         size_bytes=file.size_bytes,
     )
-    declared = None if estimated or kind in (sniff.OGG, sniff.MPEG_TS) else duration
+    of_the_track = kind not in (sniff.OGG, sniff.MPEG_TS, sniff.AVI) and (
+        stream.duration is not None or len(container.streams) == 1
+    )
+    declared = duration if of_the_track and not estimated else None
     if kind == sniff.WAV:
         declared = wav_duration_s(file) or duration
-    start = container.start_time
-    recording = Recording(
-        name, file, container, stream, facts, start / av.time_base if start else 0.0, declared
-    )
+    origin_s = container.start_time / av.time_base if container.start_time else 0.0
+    if picture_s is not None and stream.start_time is not None and stream.time_base is not None:
+        origin_s = min(picture_s, float(stream.start_time * stream.time_base))
+    recording = Recording(name, file, container, stream, facts, origin_s, declared)
     if len(tracks) > 1:
         number = tracks.index(stream) + 1
         recording.warnings.append(f"{name}: has {len(tracks)} audio tracks; track {number} is used")

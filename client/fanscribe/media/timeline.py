@@ -28,6 +28,11 @@ _TOLERANCE_S = 0.1
 _TOLERANCE_AFTER_DAMAGE_S = 0.003
 """After lost packets, and at the start, every difference is real; 3 ms is above the rounding of Matroska."""
 
+_EXACT = ("flac", "ogg")
+"""Containers whose time stamps are sample counts: there, every difference is real at any place."""
+
+_SHORTEST_TOLD_HOLE_S = 0.02
+
 _LONGEST_HOLE_S = 3600.0
 """A longer hole is taken for a restart of the writer's clock, not for an hour in which nothing happened."""
 
@@ -81,7 +86,7 @@ class Timeline:
         name, warn = self._recording.name, self._recording.warnings.append
         if self._damage.packets:
             warn(
-                f"{name}: {self._damage.packets} damaged packets were left out between "
+                f"{name}: damaged packets were left out ({self._damage.packets}) between "
                 f"{self._damage.first_s:.2f} s and {self._damage.last_s:.2f} s"
             )
         for start, end in self._holes[:10]:
@@ -90,7 +95,7 @@ class Timeline:
             warn(f"{name}: holds {len(self._holes) - 10} further holes, filled with silence")
         if self._restarts:
             warn(
-                f"{name}: its clock jumps at {self._restarts[0]:.2f} s ({len(self._restarts)} times in all); "
+                f"{name}: its clock jumps at {self._restarts[0]:.2f} s (jumps in all: {len(self._restarts)}); "
                 "times after that count the sound that is there"
             )
         declared = self._recording.declared_s
@@ -100,6 +105,11 @@ class Timeline:
             warn(
                 f"{name}: ends at {self.position_s:.2f} s although its header tells of {declared:.2f} s; "
                 "it was cut off, what is there is used"
+            )
+        elif self._damage.packets and declared is not None and self.position_s < declared - 0.05:
+            warn(
+                f"{name}: times after the damage are early by up to {declared - self.position_s:.2f} s, since "
+                "the file does not tell how much was lost there"
             )
 
     def _nothing_decoded(self) -> AudioError:
@@ -179,9 +189,10 @@ class Timeline:
             if self._shape is not None:
                 self._restarts.append(self._expected_s)
             return 0.0
+        precise = precise or self._recording.facts.container in _EXACT
         if drift_s <= (_TOLERANCE_AFTER_DAMAGE_S if precise else _TOLERANCE_S):
             return 0.0
-        if drift_s > _TOLERANCE_S and self._shape is not None:
+        if drift_s > _SHORTEST_TOLD_HOLE_S and self._shape is not None:
             self._holes.append((self._expected_s, time_s))
         return drift_s
 

@@ -30,11 +30,13 @@ def count_voices(activity: Activity, first_frames: NDArray[np.int64], total: int
     return np.rint(voices / np.maximum(windows, 1)).astype(np.int64)
 
 
-def overlay(activity: Activity, labels: Labels, first_frames: NDArray[np.int64], total: int, speakers: int) -> Grid:
+def overlay(
+    activity: Activity, labels: Labels, first_frames: NDArray[np.int64], total: int, speakers: int
+) -> Grid:
     """Lay the labelled windows over each other.
 
-    `activity` is (windows, FRAMES, voices), `labels` (windows, voices); voices of NOBODY are left out. Two voices of one
-    window with the same label count once.
+    `activity` is (windows, FRAMES, voices), `labels` (windows, voices); voices of NOBODY are left
+    out. Two voices of one window with the same label count once.
     """
     grid = np.zeros((total, speakers), np.float32)
     for window, names, first in zip(activity, labels, first_frames, strict=True):

@@ -10,7 +10,7 @@ from fanscribe_handlers.diarize_onnx.windows import FRAMES, WINDOW, Layout
 
 LOCAL_SPEAKERS = 3
 BATCH = 8
-"""Windows in one call: the fastest of 1 to 16 on two cores, and about 0.15 s of work, so that a cancelled job stops soon."""
+"""Windows in one call: the fastest of 1 to 16 on two cores, and 0.15 s of work, so that a cancelled job stops soon."""
 SILENCE = 1e-4
 """Peak amplitude (-80 dBFS) below which a window holds no speech and is not looked at."""
 
@@ -23,7 +23,9 @@ Activity = NDArray[np.uint8]
 """(windows, FRAMES, LOCAL_SPEAKERS), 1 where the local voice speaks."""
 
 
-def segment(network: Network, samples: NDArray[np.float32], layout: Layout) -> Iterator[tuple[slice, Activity]]:
+def segment(
+    network: Network, samples: NDArray[np.float32], layout: Layout
+) -> Iterator[tuple[slice, Activity]]:
     """Yield the activity of the windows, a batch at a time, with the slice of windows it is for.
 
     `network` takes (batch, 1, WINDOW) samples and gives (batch, FRAMES, 7) scores of the powerset classes.

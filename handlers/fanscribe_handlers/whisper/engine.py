@@ -49,7 +49,8 @@ class WhisperEngine:
 
     def run(self, task: Task, context: Context) -> TranscribeResult:
         """Transcribe or translate. Raises InvalidTask, OutOfMemory, Cancelled."""
-        assert self._decoder is not None and isinstance(task.input, TranscribeInput)
+        assert self._decoder is not None
+        assert isinstance(task.input, TranscribeInput)
         decoder, asked = self._decoder, task.input
         if asked.language is not None and asked.language not in decoder.languages:
             raise InvalidTask(f"field language: the model does not know {asked.language!r}")
@@ -69,11 +70,10 @@ class WhisperEngine:
         else:
             speech = cut_quietly(task.samples, limit_s)
             pieces = [Piece((span,)) for span in speech]
-        sounds = [_sound(task.samples, piece) for piece in pieces]
         language, probability = asked.language, 1.0 if asked.language else None
         if language is None and pieces:
-            language, probability = self._detect(decoder, sounds, context)
-        heard = self._decode(decoder, pieces, sounds, language or "en", wishes, context)
+            language, probability = self._detect(decoder, task.samples, pieces, context)
+        heard = self._decode(decoder, task.samples, pieces, language or "en", wishes, context)
         segments: list[Segment] = []
         for piece, each in zip(pieces, heard, strict=True):
             segments.extend(_segments(piece, each, wishes, speech, task.duration_s))
@@ -88,8 +88,8 @@ class WhisperEngine:
     def _decode(
         self,
         decoder: Decoder,
+        samples: NDArray[np.float32],
         pieces: list[Piece],
-        sounds: list[NDArray[np.float32]],
         language: str,
         wishes: Wishes,
         context: Context,
@@ -100,20 +100,21 @@ class WhisperEngine:
         done_s = 0.0
         for batch in batches(pieces, size):
             context.check()
-            answers = decoder.decode([sounds[number] for number in batch], language, wishes, context.check)
+            sounds = [_sound(samples, pieces[number]) for number in batch]
+            answers = decoder.decode(sounds, language, wishes, context.check)
             heard.update(zip(batch, answers, strict=True))
             done_s += sum(pieces[number].length for number in batch)
             context.report(min(1.0, done_s / total_s))
         return [heard[number] for number in range(len(pieces))]
 
     def _detect(
-        self, decoder: Decoder, sounds: list[NDArray[np.float32]], context: Context
+        self, decoder: Decoder, samples: NDArray[np.float32], pieces: list[Piece], context: Context
     ) -> tuple[str, float]:
         """The language of the first piece that is fairly sure of one, else the surest of the first few."""
         best = ("en", 0.0)
-        for sound in sounds[:_DETECTION_TRIES]:
+        for piece in pieces[:_DETECTION_TRIES]:
             context.check()
-            found = decoder.detect(sound)
+            found = decoder.detect(_sound(samples, piece))
             if found[1] > best[1]:
                 best = found
             if best[1] > _SURE_LANGUAGE:

@@ -56,16 +56,18 @@ class Piece:
         return self.spans[-1].end
 
     def in_file(self, start: float, end: float) -> Span:
-        """A time span inside the piece as one inside the file; both ends fall into the span that holds its middle."""
-        middle = (start + end) / 2
+        """A time span inside the piece as one inside the file. It may reach over silence that was left out."""
+        first = self._in_file(start, is_end=False)
+        return Span(first, max(first, self._in_file(end, is_end=True)))
+
+    def _in_file(self, time: float, *, is_end: bool) -> float:
         heard = 0.0
         for span in self.spans:
-            if middle < heard + span.length or span is self.spans[-1]:
-                shift = span.start - heard
-                first = min(max(start + shift, span.start), span.end)
-                return Span(first, min(max(end + shift, first), span.end))
+            within = time - heard
+            if within < span.length or (is_end and within == span.length):
+                return span.start + max(0.0, within)
             heard += span.length
-        raise AssertionError("a piece has at least one span")
+        return self.end
 
 
 def window_s(speech_s: float) -> float:

@@ -9,6 +9,9 @@ from fanscribe_handlers.whisper.pieces import Span
 _PAUSE_S = 0.3
 """No word goes on over a pause of so many seconds."""
 
+_ONSET_S = 0.08
+"""A word that reaches so far into speech after a pause begins there."""
+
 _SHORTEST_S = 0.02
 
 _ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "vs.", "no.", "prof.", "jr.", "sr."})
@@ -21,7 +24,7 @@ def fit_to_speech(words: list[Word], speech: list[Span], duration_s: float) -> N
     """Move word edges out of pauses, in place; afterwards words are in order and inside the audio.
 
     The cross attention starts a word too early after a pause, and lets the last word before one go on. A word
-    that covers a pause keeps the side that holds more of it.
+    that covers a pause keeps its last side, unless hardly any of it lies there.
     """
     starts = [span.start for span in speech]
     for word in words:
@@ -51,7 +54,8 @@ def _without_pauses(parts: list[Span]) -> Span | None:
             runs[-1] = Span(runs[-1].start, part.end)
         else:
             runs.append(part)
-    return max(reversed(runs), key=lambda run: run.length)
+    last = runs[-1]
+    return last if last.length >= _ONSET_S else max(runs, key=lambda run: run.length)
 
 
 def sentences(words: list[Word], written: list[str]) -> list[Segment]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fanscribe.contracts.task import AlignResult, DiarizeResult, TranscribeResult
 from fanscribe.contracts.transcript import Gap, Segment, TaskRecord, Transcript, Turn
 from fanscribe.pipeline.merge.channels import channel_label, interleave
+from fanscribe.pipeline.merge.collecting import collection_held
 from fanscribe.pipeline.merge.doubts import doubts
 from fanscribe.pipeline.merge.naming import (
     rename_speakers,
@@ -18,6 +19,7 @@ from fanscribe.pipeline.merge.stitch import Part, part_of, stitch
 from fanscribe.spacing import join
 
 
+@collection_held()
 def merge(
     parts: Sequence[Part],
     *,
@@ -46,6 +48,7 @@ def merge(
     return _transcript(segments, turns, parts, duration, gaps, [*warnings, *found], tasks)
 
 
+@collection_held()
 def merge_channels(
     channels: Mapping[int, Sequence[Part]],
     *,

@@ -19,13 +19,9 @@ def doubts(segments: Sequence[Segment], turns: Sequence[Turn]) -> list[str]:
         for speaker in silent
         if speaker not in heard
     ]
-    line = timeline(turns)
-    far = [
-        word.start
-        for segment in segments
-        for word in segment.words
-        if not word.speaker_confidence and _distance(word.start, word.end, line.starts, line.ends) > FAR_S
-    ]
+    unheld = [word for segment in segments for word in segment.words if not word.speaker_confidence]
+    line = timeline(turns if unheld else ())
+    far = [word.start for word in unheld if _distance(word.start, word.end, line.starts, line.ends) > FAR_S]
     if far:
         words = "1 word lies" if len(far) == 1 else f"{len(far)} words lie"
         warnings.append(

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from fanscribe.contracts.transcript import Segment, Turn, Word
+from fanscribe.pipeline.merge.collecting import collection_held
 from fanscribe.pipeline.merge.holding import Holding
 from fanscribe.pipeline.merge.times import timed
 from fanscribe.pipeline.merge.turns import Timeline, overlapped, timeline
@@ -45,6 +46,11 @@ def assign_speakers(
     whole = timed(segments)
     if not line.starts:
         return whole
+    with collection_held():
+        return _assigned(whole, turns, line)
+
+
+def _assigned(whole: Sequence[Segment], turns: Sequence[Turn], line: Timeline) -> list[Segment]:
     words = [word for segment in whole for word in segment.words]
     held_by, shares = _attribute(words, line)
     speakers = _folded(words, held_by, shares, line)

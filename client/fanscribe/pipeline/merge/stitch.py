@@ -7,10 +7,10 @@ inside a run of two or more words that both sides recognised, the one whose time
 such a run. A repeat of a single word is kept unless both copies sound at the same moment.
 """
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from fanscribe.contracts.task import TranscribeResult
 from fanscribe.contracts.transcript import Segment, Word
@@ -91,19 +91,18 @@ def stitch(parts: Sequence[Part]) -> list[Segment]:
     """
     ordered = sorted(parts, key=lambda part: (part.start, part.end))
     cleaned = [_inside(timed(part.segments), *part.heard) for part in ordered]
-    tokens = [_tokens(segments) for segments in cleaned]
-    for number, (left, right) in enumerate(itertools.pairwise(ordered)):
+    # Only parts with an overlapped cut need a look at their words.
+    tokens: dict[int, list[_Token]] = {}
+    for number, (left, right) in enumerate(pairwise(ordered)):
         if left.heard[1] > right.heard[0]:
-            _settle(
-                tokens[number],
-                tokens[number + 1],
-                (left.end + right.start) / 2,
-                right.heard[0],
-                left.heard[1],
-            )
+            for own in (number, number + 1):
+                if own not in tokens:
+                    tokens[own] = _tokens(cleaned[own])
+            cut = (left.end + right.start) / 2
+            _settle(tokens[number], tokens[number + 1], cut, right.heard[0], left.heard[1])
     result: list[Segment] = []
-    for segments, own in zip(cleaned, tokens, strict=True):
-        result.extend(_kept(segments, own))
+    for number, segments in enumerate(cleaned):
+        result.extend(_kept(segments, tokens[number]) if number in tokens else segments)
     return result
 
 
@@ -113,10 +112,12 @@ def _inside(segments: Sequence[Segment], start: float, end: float) -> list[Segme
 
 
 def _drawn_in(segment: Segment, start: float, end: float) -> Segment:
-    if start <= segment.start <= segment.end <= end and all(
-        start <= word.start <= word.end <= end for word in segment.words
-    ):
-        return segment
+    if start <= segment.start <= segment.end <= end:
+        for word in segment.words:
+            if not start <= word.start <= word.end <= end:
+                break
+        else:
+            return segment
     words: list[Word] = []
     for word in segment.words:
         first = min(max(word.start, start), end)

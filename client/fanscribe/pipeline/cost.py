@@ -1,0 +1,213 @@
+"""What a set of chunks will take on one endpoint: seconds, paid seconds and dollars. Pure.
+
+The model is list scheduling: chunks go out in order, and each is taken by the worker that is free first. Warm
+workers are free at once, further ones after a cold start. Figures come from the variant file and the
+endpoint, corrected by what earlier runs on the same endpoint showed.
+"""
+
+import heapq
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fanscribe.catalogue import DeployedEndpoint
+from fanscribe.pipeline.prices import price_per_s
+
+SDK_GAP_S = 1.0
+"""What a plain SDK worker idles between two queued jobs: its fetch loop sleeps a second (measured, SDK 1.12)."""
+
+QUEUE_DELAY_S = 4.0
+"""How long a request waits, by Runpod's default, before the scaler adds workers for it."""
+
+HEDGE_RATIO = 1.4
+"""A task that takes this many times what its peers took is a straggler."""
+
+_HEDGE_FLOOR_S = 2.0
+_TYPICAL_FROM = 3
+_FACTOR_RANGE = (0.1, 10.0)
+
+
+class Optimize(StrEnum):
+    """What the number of chunks and workers is chosen for."""
+
+    LATENCY = "latency"
+    COST = "cost"
+    BALANCED = "balanced"
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What one endpoint showed so far, actual over predicted: of a task's seconds, and of a cold start's."""
+
+    run: float = 1.0
+    start: float = 1.0
+
+
+def learned(factor: float, predicted_s: float, actual_s: float, *, weight: float = 0.3) -> float:
+    """The factor after another observation: an exponential average, kept within 0.1 to 10.
+
+    `predicted_s` is what was predicted with `factor`. Observations without a length change nothing.
+    """
+    if predicted_s <= 0 or actual_s <= 0:
+        return factor
+    seen = factor * actual_s / predicted_s
+    low, high = _FACTOR_RANGE
+    return min(max((1 - weight) * factor + weight * seen, low), high)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """One endpoint as the cost model sees it. Times in seconds, prices in US dollars for a worker's second.
+
+    `rtf`: seconds of work for a second of audio; `overhead_s`: of each job; `load_s`: the model into memory;
+    `start_s`: the container; `scale_delay_s`: until the platform decides to start it (not paid). `supply_s`:
+    what the caller needs to decode and send a second of audio, one after the other. `prefetch`: a worker
+    fetches its next job while it is busy, so it has no gap, but holds a job that another could have had.
+    """
+
+    rtf: float
+    overhead_s: float = 0.0
+    load_s: float = 0.0
+    start_s: float = 0.0
+    scale_delay_s: float = 0.0
+    workers_max: int = 1
+    workers_warm: int = 0
+    price_per_s: float = 0.0
+    idle_timeout_s: float = 0.0
+    prefetch: bool = False
+    supply_s: float = 0.0
+    factors: Factors = field(default_factory=Factors)
+
+    def task_s(self, audio_s: float) -> float:
+        """How long a worker that is ready takes for one task: when to look for its answer."""
+        return self.factors.run * (self.rtf * audio_s + self.overhead_s)
+
+    @property
+    def gap_s(self) -> float:
+        """What a worker idles between two jobs."""
+        return 0.0 if self.prefetch else SDK_GAP_S
+
+    @property
+    def cold_s(self) -> float:
+        """From the submission until a worker that has to be started takes its first job."""
+        return self.factors.start * (self.scale_delay_s + self.start_s + self.load_s)
+
+    @property
+    def paid_start_s(self) -> float:
+        """The paid part of a cold start."""
+        return self.factors.start * (self.start_s + self.load_s)
+
+    def ready_s(self, workers: int) -> list[float]:
+        """When each of so many workers is ready, the first one first."""
+        warm = min(self.workers_warm, workers)
+        return [0.0] * warm + [self.cold_s] * (workers - warm)
+
+
+def capacity_of(
+    endpoint: DeployedEndpoint,
+    pool: str,
+    *,
+    warm: int = 0,
+    start_s: float = 0.0,
+    scale_delay_s: float = QUEUE_DELAY_S,
+    prefetch: bool = False,
+    supply_s: float = 0.0,
+    factors: Factors | None = None,
+) -> Capacity:
+    """The capacity of an endpoint whose workers are of a GPU pool (or "cpu_2").
+
+    Where the variant has no figure for the pool, its slowest one stands in; an unknown price counts as 0.
+    """
+    figures = endpoint.variant.performance
+    by_pool = {name.lower(): fact.value for name, fact in figures.rtf.items()}
+    return Capacity(
+        rtf=by_pool.get(pool.lower(), max(by_pool.values(), default=1.0)),
+        overhead_s=figures.overhead_s.value,
+        load_s=figures.load_s.value,
+        start_s=start_s,
+        scale_delay_s=scale_delay_s,
+        workers_max=endpoint.workers.max,
+        workers_warm=min(warm, endpoint.workers.max),
+        price_per_s=price_per_s(pool) or 0.0,
+        idle_timeout_s=endpoint.idle_timeout_s,
+        prefetch=prefetch,
+        supply_s=supply_s,
+        factors=factors or Factors(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForecast:
+    """One chunk: when it is sent, taken by a worker's engine, and done; seconds from the start of the run."""
+
+    sent_s: float
+    start_s: float
+    end_s: float
+    worker: int
+    cold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """All chunks of one stage. `workers` counts those that are paid; `paid_s` their whole seconds."""
+
+    makespan_s: float
+    paid_s: float
+    price_usd: float
+    workers: int
+    tasks: tuple[TaskForecast, ...]
+
+
+def forecast(heard_s: Sequence[float], capacity: Capacity, width: int) -> Forecast:
+    """What chunks of these lengths take on up to `width` workers at once.
+
+    A worker is paid from its start to its idle time-out, in whole seconds; a warm one from its first job.
+    """
+    ready = capacity.ready_s(max(1, min(width, capacity.workers_max, len(heard_s))))
+    warm = min(capacity.workers_warm, len(ready))
+    # (when it may take a job, how many it holds, worker): among equals an idle worker comes first.
+    takers = [(time, 0, worker) for worker, time in enumerate(ready)]
+    free = list(ready)
+    busy_from: dict[int, float] = {}
+    tasks: list[TaskForecast] = []
+    sent = taken = 0.0
+    for audio_s in heard_s:
+        sent += capacity.supply_s * audio_s
+        time, _, worker = heapq.heappop(takers)
+        taken = max(time, sent)
+        start = max(taken, free[worker])
+        end = start + capacity.task_s(audio_s)
+        tasks.append(
+            TaskForecast(sent, start, end, worker, cold=worker >= warm and worker not in busy_from)
+        )
+        busy_from.setdefault(worker, start)
+        free[worker] = end + capacity.gap_s
+        heapq.heappush(takers, (start, 1, worker) if capacity.prefetch else (free[worker], 0, worker))
+    paid = 0.0
+    workers = 0
+    for worker, ready_at in enumerate(ready):
+        cold = worker >= warm
+        if worker in busy_from:
+            begin = ready_at - capacity.paid_start_s if cold else busy_from[worker]
+            end = free[worker] - capacity.gap_s
+        elif cold and taken > capacity.scale_delay_s:  # started for a job that another worker then took
+            begin, end = ready_at - capacity.paid_start_s, ready_at
+        else:
+            continue
+        workers += 1
+        paid += math.ceil(end - begin + capacity.idle_timeout_s - 1e-9)
+    makespan = max((task.end_s for task in tasks), default=0.0)
+    return Forecast(makespan, paid, paid * capacity.price_per_s, workers, tuple(tasks))
+
+
+def hedge_after_s(expected_s: float, ratios: Sequence[float]) -> float:
+    """After how many running seconds a task counts as a straggler and deserves a second job beside it.
+
+    `expected_s` is its prediction; `ratios` are actual over predicted seconds of its finished peers, whose
+    median tells whether everything is slow today, which no hedge would mend.
+    """
+    typical = statistics.median(ratios) if len(ratios) >= _TYPICAL_FROM else 1.0
+    usual_s = expected_s * max(typical, 0.5)
+    return max(HEDGE_RATIO * usual_s, usual_s + _HEDGE_FLOOR_S)

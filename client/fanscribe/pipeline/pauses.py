@@ -1,0 +1,153 @@
+"""Where speech pauses: the loudness of the recent past, and the pauses in it. Pure, and in bounded memory.
+
+Pauses are judged against the speech around them, not against a fixed level: recordings differ by 40 dB in
+gain and in noise. Levels are those of the first difference of the signal, because rumble and hum would fill
+the pauses and unvoiced consonants, which end many words, are weak in the plain signal.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanscribe.media import SAMPLE_RATE
+
+Samples = NDArray[np.float32]
+Levels = NDArray[np.float64]
+
+FRAME = SAMPLE_RATE // 100
+"""Samples of one level: 10 ms."""
+
+STEP = SAMPLE_RATE
+"""Samples that are taken in at once, so that results do not depend on how the audio comes in."""
+
+SHORTEST_PAUSE_S = 0.2
+"""Closures inside of words (p, t, k) are silent for 50 to 150 ms; a longer hush stands between words."""
+
+_SILENCE_DB = -80.0
+"""Below this there is no sound at all: the steps of 16 bit lie near -96 dB."""
+
+_LOWEST_DB, _HIGHEST_DB = -100, 10
+_SMOOTHED_FRAMES = 5
+_PRE_EMPHASIS = np.float32(0.97)
+_HALF_LIFE_S = 120.0
+_CLEAR_DB = 25.0
+"""So far below the speech is a pause, whatever the noise is."""
+
+_NOISE_SHARE = 0.45
+"""In noise: a pause lies within this share of the way from the noise up to the speech."""
+
+_SEPARATION_DB = 8.0
+"""Noise nearer to the speech than this hides its pauses."""
+
+_LONG_PAUSE_S = 0.8
+"""A pause is not worth more for being longer than this."""
+
+_DISTANCE_WEIGHT_S = 0.4
+"""How much longer a pause at the window's edge must be than one in its middle to be taken instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuietPoint:
+    """A frame border, counted in frames from the first one, and whether it lies in a pause."""
+
+    frame: int
+    quiet: bool
+
+
+class Loudness:
+    """Levels in dB of the frames since the last `forget`, and how loud speech and noise are around here."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._kept: deque[Levels] = deque()
+        self._first = 0
+        self._last_sample = np.float32(0)
+        self._histogram = np.zeros(_HIGHEST_DB - _LOWEST_DB + 1)
+
+    def add(self, samples: Samples) -> None:
+        """Take in the next STEP mono samples, shape (STEP,), float32 in -1 to 1."""
+        edge = np.empty_like(samples)
+        edge[0] = samples[0] - _PRE_EMPHASIS * self._last_sample
+        np.subtract(samples[1:], _PRE_EMPHASIS * samples[:-1], out=edge[1:])
+        self._last_sample = samples[-1]
+        rows = edge.reshape(-1, FRAME)
+        power = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / FRAME
+        levels = 10.0 * np.log10(np.maximum(power, 10.0 ** (_LOWEST_DB / 10)))
+        bins = np.clip(np.rint(levels).astype(np.int64) - _LOWEST_DB, 0, len(self._histogram) - 1)
+        self._histogram *= 0.5 ** (len(samples) / SAMPLE_RATE / _HALF_LIFE_S)
+        self._histogram += np.bincount(bins, minlength=len(self._histogram))
+        self._kept.append(levels)
+        self.frames += len(levels)
+
+    def forget(self, before: int) -> None:
+        """Let go of the levels of the frames before this one."""
+        while self._kept and self._first + len(self._kept[0]) <= before:
+            self._first += len(self._kept.popleft())
+
+    def quiet_db(self) -> float:
+        """The level below which a stretch counts as a pause here."""
+        heard = self._histogram.copy()
+        heard[: int(_SILENCE_DB) - _LOWEST_DB] = 0
+        if not heard.any():
+            return _SILENCE_DB
+        speech = _percentile(heard, 0.95)
+        noise = _percentile(heard, 0.05)
+        clear = speech - _CLEAR_DB
+        hidden = speech - noise < _SEPARATION_DB
+        return max(_SILENCE_DB, clear if hidden else max(clear, noise + _NOISE_SHARE * (speech - noise)))
+
+    def quietest(self, first: int, last: int, wanted: int) -> QuietPoint:
+        """The best place for a cut in the frames [first, last): in a pause, long and near to `wanted`.
+
+        Where there is no pause it is the middle of the quietest quarter of a second. The frames must be there:
+        taken in, and not forgotten.
+        """
+        levels = self._levels(first, last)
+        if not len(levels):
+            return QuietPoint(wanted, False)
+        smooth = _smoothed(levels, _SMOOTHED_FRAMES)
+        best, score = None, -math.inf
+        reach = max(wanted - first, last - wanted, 1)
+        for start, end in _runs(smooth < self.quiet_db()):
+            length_s = (end - start) * FRAME / SAMPLE_RATE
+            if length_s < SHORTEST_PAUSE_S:
+                continue
+            margin = min((end - start) // 2, round(_LONG_PAUSE_S / 2 * SAMPLE_RATE / FRAME))
+            place = min(max(wanted - first, start + margin), end - margin)
+            worth = (
+                min(length_s, _LONG_PAUSE_S) - _DISTANCE_WEIGHT_S * abs(first + place - wanted) / reach
+            )
+            if worth > score:
+                best, score = first + place, worth
+        if best is not None:
+            return QuietPoint(best, True)
+        return QuietPoint(first + int(np.argmin(_smoothed(levels, 25))), False)
+
+    def _levels(self, first: int, last: int) -> Levels:
+        assert self._first <= first <= last <= self.frames or first == last
+        if not self._kept:
+            return np.empty(0)
+        return np.concatenate(self._kept)[first - self._first : last - self._first]
+
+
+def _smoothed(levels: Levels, width: int) -> Levels:
+    """The level of the mean power over `width` frames around each one (fewer at the edges)."""
+    power = np.concatenate(([0.0], np.cumsum(10.0 ** (levels / 10))))
+    places = np.arange(len(levels))
+    low = np.maximum(places - width // 2, 0)
+    high = np.minimum(places + width // 2 + 1, len(levels))
+    mean = (power[high] - power[low]) / (high - low)
+    return np.asarray(10.0 * np.log10(np.maximum(mean, 10.0 ** (_LOWEST_DB / 10))))
+
+
+def _percentile(histogram: NDArray[np.float64], share: float) -> float:
+    total = np.cumsum(histogram)
+    return float(np.searchsorted(total, share * total[-1])) + _LOWEST_DB
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

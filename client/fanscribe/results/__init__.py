@@ -1,0 +1,23 @@
+"""Work that was paid for once, kept by content: finished tasks, lists of cuts, what endpoints were seen to do.
+
+`keys` says under which name something is kept (pure), `envelope` how it is written so that damage shows (pure),
+`folder` and `bucket` where: one interface, `ResultStore`. `learned` keeps the measured factors of endpoints.
+Transcripts are private: no name, message or log line here holds any of their text.
+"""
+
+from fanscribe.results.keys import Kind, SpanDigest, cuts_key, engine_key, file_digest, task_key
+from fanscribe.results.learned import LearnedFactors
+from fanscribe.results.store import Entry, ResultStore, open_results
+
+__all__ = [
+    "Entry",
+    "Kind",
+    "LearnedFactors",
+    "ResultStore",
+    "SpanDigest",
+    "cuts_key",
+    "engine_key",
+    "file_digest",
+    "open_results",
+    "task_key",
+]

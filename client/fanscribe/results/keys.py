@@ -1,0 +1,112 @@
+"""Under which key something is kept: digests of everything that it depends on, and of nothing else. Pure.
+
+A key is `<kind>/<SHA-256 in hex>`. It tells nothing of the audio, and whoever lacks the audio cannot make it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fanscribe.contracts.task import Stage, TaskInput
+from fanscribe.contracts.variant import Variant
+from fanscribe.contracts.version import CONTRACT_VERSION
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WHERE_NOT_WHAT = {"audio", "clip", "channel", "contract_version"}
+_FULL_SCALE = 32_768
+
+
+class Kind(StrEnum):
+    """What is kept under a key."""
+
+    TASK = "task"
+    CUTS = "cuts"
+    ENGINE = "engine"
+
+
+_KEY = re.compile(rf"({'|'.join(Kind)})/[0-9a-f]{{64}}")
+
+
+def is_key(text: str) -> bool:
+    """Whether `text` has the form of a key."""
+    return _KEY.fullmatch(text) is not None
+
+
+class SpanDigest:
+    """The digest of a span's sound, taken block by block: SHA-256 over 16-bit PCM at 16 kHz mono.
+
+    Samples are rounded as the FLAC writer rounds them, so the same sound gives the same digest before it is
+    sent and after it came out of the FLAC. How it is cut into blocks does not matter.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256(b"pcm_s16le 16000 1\n")
+
+    def update(self, samples: "NDArray[np.float32]") -> None:
+        """Add the next samples: mono, float32, shape (n,), -1 to 1."""
+        import numpy as np
+
+        whole = np.rint(samples * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
+        self._hash.update(np.ascontiguousarray(whole).data)
+
+    def hexdigest(self) -> str:
+        """The digest of all samples so far, 64 hex digits."""
+        return self._hash.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits, read in blocks. Raises OSError."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def task_key(span_digest: str, stage: Stage, variant: Variant, engine: str, task: TaskInput) -> str:
+    """The key of a finished task.
+
+    `span_digest` is a SpanDigest's; `engine` is the name and version that the worker's answers carry (see
+    `engine_key`). Of `task` everything counts that changes the answer; where the audio lies, and at which place
+    of the recording the span stands, does not, so what is kept must have times that count from the span's start.
+    """
+    return _key(
+        Kind.TASK,
+        {
+            "span": span_digest,
+            "stage": stage,
+            # What the model is, not how it is called or how quick it is: figures may be corrected.
+            "variant": variant.model_dump(mode="json", include={"id", "family", "model", "options"}),
+            "engine": engine,
+            "contract": CONTRACT_VERSION,
+            "parameters": task.model_dump(mode="json", exclude=_WHERE_NOT_WHAT, exclude_defaults=True),
+        },
+    )
+
+
+def cuts_key(source_digest: str, request: Mapping[str, Any]) -> str:
+    """The key of a list of cuts.
+
+    `source_digest` is that of the whole recording; `request` holds the plain JSON values that the caller lets
+    decide where cuts lie. Worker counts and learned factors do not belong there: a repeat must find its cuts
+    after they have changed.
+    """
+    return _key(Kind.CUTS, {"source": source_digest, "request": dict(request)})
+
+
+def engine_key(endpoint: str, variant: Variant) -> str:
+    """The key under which the engine is kept that an endpoint last answered with.
+
+    A task's key holds the engine's version, which only an answer tells: this is how a later run knows it
+    before it asks. A redeployed engine is noticed at the first task that is not kept.
+    """
+    return _key(Kind.ENGINE, {"endpoint": endpoint, "variant": variant.id})
+
+
+def _key(kind: Kind, parts: Mapping[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return f"{kind}/{hashlib.sha256(text.encode()).hexdigest()}"
