@@ -126,7 +126,7 @@ def _by_speaker(utterances: Utterances) -> list[list[str]]:
 
 
 def der(reference: Turns, hypothesis: Turns, duration_s: float | None = None) -> Rate:
-    """Diarization error: seconds missed, invented and confused, out of seconds of speech; no collar, with overlaps."""
+    """Diarization error: seconds missed, invented and confused, of all seconds of speech; no collar."""
     from pyannote.core import Annotation, Segment, Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
 

@@ -10,7 +10,8 @@ from fanscribe.results import SpanDigest, cuts_key
 from fanscribe.results.envelope import DamagedError, pack, unpack
 
 KEY = "task/" + "0" * 64
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too: JSON lets them through
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text
 json_values: st.SearchStrategy[Any] = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

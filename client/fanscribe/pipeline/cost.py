@@ -26,7 +26,6 @@ HEDGE_RATIO = 1.4
 
 _HEDGE_FLOOR_S = 2.0
 _TYPICAL_FROM = 3
-_FACTOR_RANGE = (0.1, 10.0)
 
 
 class Optimize(StrEnum):
@@ -39,22 +38,13 @@ class Optimize(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What one endpoint showed so far, actual over predicted: of a task's seconds, and of a cold start's."""
+    """What one endpoint showed so far, actual over predicted: of a task's seconds, and of a cold start's.
+
+    The predictions that they are learned from are those of a Capacity without factors.
+    """
 
     run: float = 1.0
     start: float = 1.0
-
-
-def learned(factor: float, predicted_s: float, actual_s: float, *, weight: float = 0.3) -> float:
-    """The factor after another observation: an exponential average, kept within 0.1 to 10.
-
-    `predicted_s` is what was predicted with `factor`. Observations without a length change nothing.
-    """
-    if predicted_s <= 0 or actual_s <= 0:
-        return factor
-    seen = factor * actual_s / predicted_s
-    low, high = _FACTOR_RANGE
-    return min(max((1 - weight) * factor + weight * seen, low), high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +169,7 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int) -> Foreca
         taken = max(time, sent)
         start = max(taken, free[worker])
         end = start + capacity.task_s(audio_s)
-        tasks.append(
-            TaskForecast(sent, start, end, worker, cold=worker >= warm and worker not in busy_from)
-        )
+        tasks.append(TaskForecast(sent, start, end, worker, cold=worker >= warm and worker not in busy_from))
         busy_from.setdefault(worker, start)
         free[worker] = end + capacity.gap_s
         heapq.heappush(takers, (start, 1, worker) if capacity.prefetch else (free[worker], 0, worker))

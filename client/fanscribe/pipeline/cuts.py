@@ -216,7 +216,9 @@ class KnownCuts:
         self.cuts = list(cuts)
         for left, right in itertools.pairwise([Cut(start_s), *self.cuts]):
             if right.at_s < left.at_s + left.overlap_s + right.overlap_s + SHORTEST_S:
-                raise ValueError(f"no room for a chunk between the cuts at {left.at_s:g} s and {right.at_s:g} s")
+                raise ValueError(
+                    f"no room for a chunk between the cuts at {left.at_s:g} s and {right.at_s:g} s"
+                )
         self._left = [(_samples(cut.at_s), _samples(cut.overlap_s)) for cut in self.cuts]
         self._left.reverse()
         self._tiles = _Tiles(_samples(start_s))

@@ -117,9 +117,7 @@ class Loudness:
                 continue
             margin = min((end - start) // 2, round(_LONG_PAUSE_S / 2 * SAMPLE_RATE / FRAME))
             place = min(max(wanted - first, start + margin), end - margin)
-            worth = (
-                min(length_s, _LONG_PAUSE_S) - _DISTANCE_WEIGHT_S * abs(first + place - wanted) / reach
-            )
+            worth = min(length_s, _LONG_PAUSE_S) - _DISTANCE_WEIGHT_S * abs(first + place - wanted) / reach
             if worth > score:
                 best, score = first + place, worth
         if best is not None:

@@ -67,7 +67,8 @@ async def transcribe(
     try:
         async with asyncio.timeout(request.deadline_s):
             facts = await asyncio.to_thread(media.probe, source, name)
-            plan = make_plan(request, catalogue, channels=facts.channels, duration_s=facts.duration_s)
+            known_s = None if facts.duration_estimated else facts.duration_s
+            plan = make_plan(request, catalogue, channels=facts.channels, duration_s=known_s)
             with _scratch(name) as folder:
                 prepared = await prepare(source, name, plan.channels, Path(folder), listener)
                 async with references(prepared.files, platform.objects) as audio:

@@ -18,7 +18,7 @@ class DamagedError(ValueError):
 
 def pack(key: str, value: dict[str, Any]) -> bytes:
     """The bytes to keep. The checksum covers the key, so that a file in another's place is noticed."""
-    body = zlib.compress(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), _LEVEL)
+    body = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), _LEVEL)
     return b"%s %s\n%s" % (_MAGIC, _checksum(key, body), body)
 
 
