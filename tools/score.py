@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"cpWER {found.cpwer.percent:5.1f} %  (words given to the wrong speaker count as errors)")
     if found.der:
         print(
-            f"DER   {found.der.percent:5.1f} %  ({found.der.errors:.1f} of {found.der.total:.1f} s of speech, no collar)"
+            f"DER   {found.der.percent:5.1f} %  ({found.der.errors:.1f} of {found.der.total:.1f} s of speech)"
         )
 
 

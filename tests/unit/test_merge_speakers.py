@@ -175,3 +175,32 @@ def test_flicker_goes_to_the_longer_neighbour() -> None:
     turns = [Turn(0, 1, A), Turn(1, 1.05, C), Turn(1.05, 9, B)]
     found = assign_speakers([segment(("Go.", 0, 0.9), ("Oh.", 1.0, 1.05), ("Well.", 1.05, 2))], turns)
     assert labels(found) == [("Go.", A), ("Oh.", B), ("Well.", B)]
+
+
+def test_overlapped_words_go_with_the_sentence_they_open() -> None:
+    words = segment(
+        ("there.", 0, 0.9), ("And", 1.0, 1.2), ("I'm", 1.2, 1.5), ("Sheila", 1.6, 2.0), ("here.", 2.0, 2.4)
+    )
+    turns = [Turn(0, 1.55, A), Turn(0.95, 3, B)]
+    exclusive = [Turn(0, 1.55, A), Turn(1.55, 3, B)]
+    found = assign_speakers([words], turns, exclusive)
+    assert [(part.speaker, [word.text for word in part.words]) for part in found] == [
+        (A, ["there."]),
+        (B, ["And", "I'm", "Sheila", "here."]),
+    ]
+
+
+def test_overlapped_words_go_with_the_sentence_they_end() -> None:
+    words = segment(
+        ("We", 0, 0.4), ("did", 0.5, 0.9), ("it", 1.0, 1.2), ("all.", 1.2, 1.5), ("Good.", 2.2, 2.6)
+    )
+    found = assign_speakers(
+        [words], [Turn(0, 1.6, A), Turn(0.95, 3, B)], [Turn(0, 0.95, A), Turn(0.95, 3, B)]
+    )
+    assert [(part.speaker, len(part.words)) for part in found] == [(A, 4), (B, 1)]
+
+
+def test_words_of_somebody_who_is_silent_do_not_move() -> None:
+    words = segment(("And", 1.0, 1.2), ("I'm", 1.2, 1.5), ("Sheila", 1.6, 2.0))
+    found = assign_speakers([words], [Turn(0, 1.55, A), Turn(1.55, 3, B)])
+    assert [part.speaker for part in found] == [A, B]

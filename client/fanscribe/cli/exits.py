@@ -5,8 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from fanscribe.contracts.errors import FanscribeError
 
 
 class Exit(IntEnum):
@@ -27,6 +31,13 @@ def worst(codes: list[Exit]) -> Exit:
     return min(codes, key=_WORST_FIRST.index, default=Exit.DONE)
 
 
+def code_of(error: "FanscribeError") -> Exit:
+    """USAGE for what the caller must change; FAILED for what may pass by itself, as an unreachable URL."""
+    from fanscribe.contracts.errors import UsageError
+
+    return Exit.USAGE if isinstance(error, UsageError) and not error.retryable else Exit.FAILED
+
+
 def complain(message: object) -> None:
     """One error on stderr, each line of it named as ours."""
     for line in str(message).splitlines() or [""]:
@@ -39,17 +50,14 @@ def clear_errors() -> Iterator[None]:
 
     Ctrl-C and SIGTERM end in INTERRUPTED after what was under way has been cleaned up.
     """
-    from fanscribe.contracts.errors import FanscribeError, UsageError
+    from fanscribe.contracts.errors import FanscribeError
 
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
-    except UsageError as error:
-        complain(error)
-        raise typer.Exit(Exit.USAGE) from error
     except FanscribeError as error:
         complain(error)
-        raise typer.Exit(Exit.FAILED) from error
+        raise typer.Exit(code_of(error)) from error
     except KeyboardInterrupt as error:
         complain("interrupted; nothing is left running")
         raise typer.Exit(Exit.INTERRUPTED) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fanscribe.cli.exits import Exit, clear_errors, complain, worst
+from fanscribe.cli.exits import Exit, clear_errors, code_of, complain, worst
 from fanscribe.cli.output import FORMATS, write
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ async def _transcribe_all(
 async def _transcribe_one(
     client: "AsyncClient", audio: str, job: _Job, display: "Display", quiet: bool
 ) -> Exit:
-    from fanscribe.contracts.errors import FanscribeError, UsageError
+    from fanscribe.contracts.errors import FanscribeError
     from fanscribe.contracts.task import ResponseFormat
     from fanscribe.render import extension, render
     from fanscribe.source import name_of
@@ -160,7 +160,7 @@ async def _transcribe_one(
         )
     except FanscribeError as error:
         complain(error)
-        return Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED
+        return code_of(error)
     shape = ResponseFormat(job.format)
     try:
         write(render(transcript, shape, file_id=_stem(audio)), _target(job, audio, extension(shape)))

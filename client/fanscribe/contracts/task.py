@@ -1,5 +1,6 @@
 """What goes to a worker and what comes back, one pair of models a stage (plain JSON, curl-friendly)."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -63,7 +64,14 @@ def _audio_reference(value: str) -> str:
 AudioReference = Annotated[str, AfterValidator(_audio_reference)]
 """Where the audio is: https URL, s3://bucket/key, or data: URI (plain http where the fetcher allows it)."""
 
-Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+
+def _language(value: str) -> str:
+    if re.fullmatch(r"[a-z]{2,3}", value):
+        return value
+    raise ValueError(f"{value!r} is not an ISO 639 code in lower case, such as en or yue")
+
+
+Language = Annotated[str, AfterValidator(_language)]
 """ISO 639 code in lower case, as Whisper names languages: en, de, yue."""
 
 

@@ -51,7 +51,7 @@ class Launcher:
 
     def open(self, temporary: bool) -> None:
         """Start the reaper, which ends the workers (and removes a temporary folder) if the platform dies."""
-        command = [sys.executable, "-I", "-S", reaper.__file__]
+        command = [sys.executable, "-I", "-S", reaper.__file__, f"{MARK}={self._mark}"]
         if temporary:
             command.append(str(self.data_dir))
         self._reaper = subprocess.Popen(

@@ -2,9 +2,9 @@
 
 A word goes to the speaker who holds most of it in the exclusive turns, and to the nearest edge of a turn
 where nobody holds any. Word times of a recogniser are off by a tenth of a second or two at the borders of
-turns, so two rules look at the sentence as well: its last word stays with the turn that holds the word's
-onset, and a lone word inside it that only a sliver of a turn speaks for is folded back. A whole sentence of
-one word ("Yes.") is never moved by either rule.
+turns, so three rules look at the sentence as well: its last word stays with the turn that holds the word's
+onset, a lone word inside it that only a sliver of a turn speaks for is folded back, and words during
+overlapped speech go with the sentence they open or end. A whole sentence ("Yes.") is never moved.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from fanscribe.contracts.transcript import Segment, Turn, Word
+from fanscribe.pipeline.merge.belonging import with_their_sentence
 from fanscribe.pipeline.merge.collecting import collection_held
 from fanscribe.pipeline.merge.holding import Holding
 from fanscribe.pipeline.merge.times import timed
@@ -55,6 +56,8 @@ def _assigned(whole: Sequence[Segment], turns: Sequence[Turn], line: Timeline) -
     held_by, shares = _attribute(words, line)
     speakers = _folded(words, held_by, shares, line)
     flags = overlap_flags(words, *overlapped(turns))
+    for number in with_their_sentence(words, speakers, flags, turns, _parted):
+        shares[number] = _share(words[number], speakers[number], line)
     labelled = [
         Word(word.text, word.start, word.end, word.confidence, speaker, share, flag)
         for word, speaker, share, flag in zip(words, speakers, shares, flags, strict=True)

@@ -61,6 +61,19 @@ def overlapped(turns: Iterable[Turn]) -> tuple[list[float], list[float]]:
     return starts, ends
 
 
+def spans_by_speaker(turns: Iterable[Turn]) -> dict[str, tuple[list[float], list[float]]]:
+    """For each speaker the starts and ends of the spans in which they speak, in order and disjoint."""
+    spans: dict[str, tuple[list[float], list[float]]] = {}
+    for turn in sorted((turn for turn in turns if turn.end > turn.start), key=lambda turn: turn.start):
+        starts, ends = spans.setdefault(turn.speaker, ([], []))
+        if ends and turn.start <= ends[-1]:
+            ends[-1] = max(ends[-1], turn.end)
+        else:
+            starts.append(turn.start)
+            ends.append(turn.end)
+    return spans
+
+
 def _disjoint(ordered: Sequence[Turn]) -> list[Turn]:
     if all(a.end <= b.start for a, b in itertools.pairwise(ordered)):
         return list(ordered)
