@@ -32,7 +32,12 @@ demo: $(VENV)/.local
 	@$(BIN)/fanscribe render out/conversation.json
 	@$(BIN)/python tools/score.py out/conversation.json $(SAMPLE).stm
 
-test: $(VENV)/.dev
+# Other versions of the Runpod SDK, beside the one in use, for the contract tests of the local platform.
+SDKS := $(VENV)/sdks/1.11.0 $(VENV)/sdks/1.10.1
+$(VENV)/sdks/%: | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ runpod==$*
+
+test: $(VENV)/.dev $(SDKS)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev

@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 output="scores",
                 axes={"samples": batch, "scores": batch},
                 exact=1e-5,
-                rounded=5e-3,
+                rounded=1e-3,
             ),
             Export(
                 name="campplus",
@@ -210,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 output="embedding",
                 axes={"features": {0: "batch", 1: "rows"}, "embedding": batch},
                 exact=1e-5,
-                rounded=1e-2,
+                rounded=5e-3,
             ),
         ):
             write(export, arguments.out, folder)

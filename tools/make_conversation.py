@@ -45,8 +45,9 @@ def speak_until(lines: Iterable[Line], voices: Voices, total_s: float) -> tuple[
         said.append(line)
         spoken.append(voices.speak(VOICES[line.speaker], line.text))
         filled += len(spoken[-1]) / SAMPLE_RATE + line.gap_s
-        print(f"\r{filled:6.0f} s spoken", end="", file=sys.stderr)
-    print(file=sys.stderr)
+        if sys.stderr.isatty():
+            print(f"\r{filled:6.0f} s spoken", end="", file=sys.stderr)
+    print(f"\r{filled:6.0f} s spoken", file=sys.stderr)
     return said, spoken
 
 

@@ -39,6 +39,7 @@ class Rules:
     gap: float
     prefetch: bool
     supply: float
+    reaction: float = 0.3
     jitter: float = 0.0
 
 
@@ -149,7 +150,7 @@ class Simulation:
         self.done += 1
         worker.free_again = self.now + self.rules.gap
         self._begin(worker)
-        self._submit()
+        self._at(self.now + self.rules.reaction, self._submit)
         if self.rules.gap:
             self._at(worker.free_again, self._give)
         self._give()
@@ -190,12 +191,11 @@ def rules_of(capacity: Capacity, jitter: float = 0.0) -> Rules:
 
 
 def simulate(
-    rules: Rules, owned: Sequence[float], overlap: float, width: int, runs: int
+    rules: Rules, owned: Sequence[float], overlap: float, in_flight: int, runs: int
 ) -> tuple[float, float]:
     """Mean makespan and paid seconds over `runs` draws (one where there is no jitter)."""
     last = len(owned) - 1
     audio = [size + overlap * ((i > 0) + (i < last)) for i, size in enumerate(owned)]
-    in_flight = width * (2 if rules.prefetch and len(audio) > width else 1)
     results = [Simulation(rules, audio, in_flight, seed).run() for seed in range(runs if rules.jitter else 1)]
     return sum(a for a, _ in results) / len(results), sum(b for _, b in results) / len(results)
 
@@ -226,7 +226,7 @@ class Verdict:
     figure: float
     best: float
     best_count: int
-    best_width: int
+    best_in_flight: int
 
     @property
     def ratio(self) -> float:
@@ -240,12 +240,19 @@ def judge(work: Work, optimize: Optimize, *, jitter: float = 0.0, runs: int = 5)
     which = 0 if optimize is Optimize.LATENCY else 1
     chosen = divide(work, optimize)
     overlap = work.bounds.overlap_s
-    figure = simulate(rules, chosen.sizes_s, overlap, chosen.width, runs)[which]
-    tried = [work.capacity.workers_max] if which == 0 else widths(work.capacity.workers_max)
+    figure = simulate(rules, chosen.sizes_s, overlap, chosen.in_flight, runs)[which]
+    most = work.capacity.workers_max
+    tried = [most] if which == 0 else widths(most)
+    if rules.prefetch:
+        tried.append(2 * most)
     best = min(
-        (simulate(rules, [work.duration_s / count] * count, overlap, width, runs)[which], count, width)
+        (
+            simulate(rules, [work.duration_s / count] * count, overlap, in_flight, runs)[which],
+            count,
+            in_flight,
+        )
         for count in counts(work)
-        for width in tried
+        for in_flight in tried
     )
     return Verdict(work, optimize, chosen, figure, *best)
 
@@ -290,7 +297,7 @@ def benchmark(cold_s: float) -> tuple[float, dict[str, Division]]:
         capacity = works[name].capacity
         rules = replace(rules_of(capacity), most=division.width, warm=min(warm, division.width))
         makespans.append(
-            simulate(rules, division.sizes_s, works[name].bounds.overlap_s, division.width, 1)[0]
+            simulate(rules, division.sizes_s, works[name].bounds.overlap_s, division.in_flight, 1)[0]
         )
     bound = (0.4 + 0.1) * 3600 / 20 + cold_s
     return max(makespans) / bound, found
@@ -313,7 +320,7 @@ def main() -> int:
                     f"{optimize}: {work.duration_s:6.0f} s, {capacity.workers_max} workers, "
                     f"{capacity.workers_warm} warm, load {capacity.load_s:.0f} s, prefetch {capacity.prefetch}: "
                     f"{len(verdict.chosen.sizes_s)} chunks give {verdict.figure:.1f}, "
-                    f"{verdict.best_count} on {verdict.best_width} give {verdict.best:.1f}"
+                    f"{verdict.best_count} with {verdict.best_in_flight} in flight give {verdict.best:.1f}"
                 )
         above = sum(ratio > TOLERANCE for ratio in ratios)
         worst += above

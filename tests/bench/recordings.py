@@ -41,7 +41,7 @@ class Reference:
 def recording(recipe: tuple[float, int, str], folder: Path) -> Reference:
     """The recording of a recipe; made on first use, which takes about 0.4 of its length."""
     minutes, seed, voices = recipe
-    stem = folder / f"conversation-{seed}-{minutes:g}min-{voices.replace(',', '-')}"
+    stem = folder / f"conversation-{seed}-{minutes * 60:.0f}s-{voices.replace(',', '-')}"
     if not stem.with_suffix(".rttm").exists():
         where = ["--name", stem.name, "--out", str(folder), "--cache", str(folder / "spoken")]
         make_conversation(

@@ -206,6 +206,20 @@ def test_a_killed_platform_takes_its_workers_with_it(tag: str, tmp_path: Path) -
     platform.stop()
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_child_that_left_its_workers_group_goes_too(tag: str, killed: bool) -> None:
+    escaping = EndpointSpec(
+        "e", (sys.executable, str(SMALL)), {"TEST_TAG": tag, "TEST_ESCAPE": "1"}, min_workers=1
+    )
+    platform = start([escaping])
+    until(lambda: len(carrying(tag)) == 3)
+    if killed:
+        os.kill(platform.pid, signal.SIGKILL)
+        until(lambda: not carrying(tag))
+    platform.stop()
+    assert not carrying(tag)
+
+
 def test_a_killed_parent_takes_the_platform_with_it(tag: str) -> None:
     program = (
         "import sys, time\n"

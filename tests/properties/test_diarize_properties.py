@@ -1,5 +1,7 @@
 """What holds for any windows, vectors and votes."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +67,7 @@ def test_exclusive_turns_never_overlap_and_cover_what_turns_cover(
     names = [f"SPEAKER_{number:02d}" for number in range(grid.shape[1])]
     duration_s = frame_time_s(len(grid))
     exclusive = turns(alone, names, duration_s)
-    assert all(left.end <= right.start for left, right in zip(exclusive, exclusive[1:], strict=False))
+    assert all(left.end <= right.start for left, right in pairwise(exclusive))
     assert covered(exclusive) == covered(turns(active, names, duration_s))
 
 

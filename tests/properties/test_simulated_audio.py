@@ -1,5 +1,7 @@
 """A cut anywhere splits the coded words between its two sides: none lost, none twice, no time moved."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,14 +60,14 @@ def test_any_span_is_the_same_sound_as_in_the_whole(
 
 @given(st.integers(0, (1 << 24) - 1), st.integers(0, 255))
 def test_every_number_can_be_said(index: int, speaker: int) -> None:
-    sound = word_samples(np.array([index]), np.array([speaker]))[0].astype(np.float32) / 32_768
+    sound = word_samples(np.array([index]), np.array([speaker]))[0].astype(np.float32) / np.float32(32_768)
     (word,) = listen(sound)
     assert (word.index, word.speaker, word.first, word.last) == (index, speaker, 0, WORD_SAMPLES)
 
 
 @given(st.binary(min_size=2, max_size=4000))
 def test_other_sound_gives_no_words(data: bytes) -> None:
-    noise = np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / 32_768 / 4
+    noise = np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.float32) / np.float32(131_072)
     assert listen(noise) == []
 
 
@@ -81,7 +83,7 @@ def test_answers_of_a_span_agree_with_the_truth(recording: CodedRecording, first
         assert truth.start <= word.start + first / 16_000 + 1e-9
         assert word.end + first / 16_000 <= truth.end + 1e-9
     turns = diarized(DiarizeInput(audio="data:,"), heard, duration).exclusive_segments
-    assert all(one.end <= other.start for one, other in zip(turns, turns[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(turns))
     assert all(0 <= turn.start < turn.end <= duration for turn in turns)
 
 

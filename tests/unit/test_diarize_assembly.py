@@ -4,6 +4,7 @@ import numpy as np
 
 from fanscribe_handlers.diarize_onnx import assembly
 from fanscribe_handlers.diarize_onnx.assembly import NOBODY
+from fanscribe_handlers.diarize_onnx.segmentation import Activity
 from fanscribe_handlers.diarize_onnx.turns import first_frames, runs, turns
 from fanscribe_handlers.diarize_onnx.windows import FRAME_CENTRE_S, FRAME_STEP_S, FRAMES
 
@@ -11,7 +12,7 @@ FIRST = np.array([0, 100])
 TOTAL = FRAMES + 100
 
 
-def two_windows() -> assembly.Activity:
+def two_windows() -> Activity:
     """Local voice 0 of window 0 and local voice 1 of window 1 are heard in the frames 200 to 300 of the recording."""
     activity = np.zeros((2, FRAMES, 3), np.uint8)
     activity[0, 200:300, 0] = 1

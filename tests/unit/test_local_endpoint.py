@@ -117,6 +117,24 @@ def test_a_cancelled_job_is_stopped_and_its_late_result_ignored(world: World) ->
     assert not endpoint.cancel(job)
 
 
+def test_a_stop_order_is_repeated_ever_later_until_the_job_is_let_go(world: World) -> None:
+    endpoint, job = world.endpoint(), world.submit("a")
+    endpoint.take(worker := world.up(), 1)
+    endpoint.cancel(job)
+    given = []
+    for _ in range(40):
+        if worker.stop_orders:
+            given.append(world.now - 1000)
+            worker.stop_orders.clear()
+        world.now += 0.125
+        world.fleet.decide()
+    assert given == [0, 0.25, 0.5, 1, 2, 4]
+    endpoint.polled(worker, in_progress=False)
+    world.now += 5
+    world.fleet.decide()
+    assert worker.stop_orders == []
+
+
 def test_a_worker_that_does_not_let_go_of_a_stopped_job_is_ended(world: World) -> None:
     endpoint, job = world.endpoint(), world.submit("a")
     endpoint.take(worker := world.up(), 1)
@@ -264,6 +282,49 @@ def test_an_idle_worker_of_another_endpoint_makes_room() -> None:
     assert world.started() == []
     world.endpoint("small").worker_gone(worker, 0)
     assert [each.endpoint for each in world.started()] == ["big"]
+
+
+def test_whoever_has_waited_a_minute_gets_the_memory_of_a_busy_worker_when_it_is_done() -> None:
+    small = EndpointSpec("small", ("x",), ram_bytes=400 * MIB, max_workers=2, scaler_value=1)
+    big = EndpointSpec("big", ("x",), ram_bytes=800 * MIB)
+    world = World(small, big, ram_mib=1000)
+    endpoint = world.endpoint("small")
+    for name in "ab":
+        world.submit(name, "small")
+    endpoint.take(world.up("small"), 1)
+    world.now += 2
+    endpoint.take(world.up("small"), 1)
+    world.submit("z", "big")
+    world.now += 1
+    for name in "cdef":
+        world.submit(name, "small")
+    world.now += 50
+    assert world.fleet.decide() == []
+    world.now += 20
+    for _ in range(2):
+        world.fleet.decide()
+        (leaving,) = [each for each in endpoint.workers.values() if not each.serving]
+        assert leaving.jobs
+        endpoint.complete(leaving, next(iter(leaving.jobs)), None, None)
+        assert endpoint.take(leaving, 1) == []
+        assert world.told_to_end() == [leaving.id]
+        endpoint.worker_gone(leaving, 0)
+    assert [each.endpoint for each in world.started()] == ["big"]
+
+
+def test_a_parents_worker_never_takes_the_memory_its_children_need() -> None:
+    parent = EndpointSpec(
+        "parent", ("x",), ram_bytes=200 * MIB, max_workers=5, scaler_value=1, orchestrator=True
+    )
+    child = EndpointSpec("child", ("x",), ram_bytes=700 * MIB)
+    world = World(parent, child, ram_mib=1000)
+    for name in "abcde":
+        world.submit(name, "parent")
+    world.endpoint("parent").take(world.up("parent"), 1)
+    world.now += 3600
+    assert world.started() == []
+    world.submit("z", "child")
+    assert [each.endpoint for each in world.started()] == ["child"]
 
 
 def test_low_priority_jobs_start_no_worker(world: World) -> None:

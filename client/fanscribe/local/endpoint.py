@@ -150,7 +150,7 @@ class Endpoint:
         worker.seen(now)
         if in_progress is not False:
             return
-        worker.stopping.clear()
+        worker.let_go_of_stopped()
         for job_id in list(worker.jobs):
             self._missing(worker, job_id)
 
@@ -174,15 +174,22 @@ class Endpoint:
         """A worker says that one of its fitness checks failed; it ends by itself."""
         worker.note = self.fault = f"fitness check {check} failed: {reason}"
 
-    def measured(self, worker: Worker, memory_bytes: int) -> bool:
+    def measured(self, worker: Worker, ram_bytes: int, vram_bytes: int | None = None) -> bool:
         """Note what a worker takes. True, and its jobs fail, when that is far more than its spec says."""
-        worker.memory_bytes = memory_bytes
-        worker.overruns = worker.overruns + 1 if overrun(worker.ram_bytes, memory_bytes) else 0
+        worker.memory_bytes, worker.gpu_bytes = ram_bytes, vram_bytes
+        too_much = overrun(worker.ram_bytes, ram_bytes)
+        too_much_gpu = vram_bytes is not None and overrun(worker.vram_bytes, vram_bytes)
+        worker.overruns = worker.overruns + 1 if too_much or too_much_gpu else 0
         if worker.overruns < OVERRUNS or not worker.serving:
             return False
+        kind, taken, said, name = (
+            ("RAM", ram_bytes, worker.ram_bytes, "ram_bytes")
+            if too_much
+            else ("GPU memory", vram_bytes or 0, worker.vram_bytes, "vram_bytes")
+        )
         what = (
-            f"worker {worker.id} took {memory_bytes // MIB} MiB of RAM where the spec of {self.spec.name} says"
-            f" {worker.ram_bytes // MIB} MiB; raise ram_bytes"
+            f"worker {worker.id} took {taken // MIB} MiB of {kind} where the spec of {self.spec.name} says"
+            f" {said // MIB} MiB; raise {name}"
         )
         self.fault = what
         self.end_worker(worker, what)
@@ -210,6 +217,10 @@ class Endpoint:
         """Fire the timers of the jobs; a job stopped by one is taken from its worker."""
         for job in self.queue.expire():
             self._stop(self.workers.get(job.worker_id or ""), job)
+        now = self._clock()
+        for worker in self.workers.values():
+            if worker.stop_due and worker.repeat_stops(now):
+                self._stop_ordered(worker)
 
     def demand(self) -> Demand:
         """What the scaler looks at."""
@@ -236,6 +247,13 @@ class Endpoint:
             (w for w in serving if w.ready_at is not None and not w.load), key=lambda w: w.idle_since
         )
         yield from idle[: max(0, spare)]
+
+    def busy_workers(self) -> Iterator[Worker]:
+        """Own workers with a job, except as many as the minimum."""
+        serving = [worker for worker in self.workers.values() if worker.serving and not worker.external]
+        yield from [worker for worker in serving if worker.load][
+            : max(0, len(serving) - self.spec.min_workers)
+        ]
 
     def oldest_wait_since(self) -> float:
         """When the job that waits longest was queued; infinite when none waits."""

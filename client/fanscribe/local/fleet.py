@@ -28,6 +28,9 @@ class EndWorker:
 
 Action = StartWorker | EndWorker
 
+# An endpoint whose job has waited so long for memory, in seconds, gets the next that comes free.
+PATIENCE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
@@ -81,9 +84,15 @@ class Fleet:
         for endpoint in self.endpoints.values():
             endpoint.expire()
             actions += self._ended(endpoint)
-        wanting = sorted(self.endpoints.values(), key=lambda each: each.oldest_wait_since())
-        for endpoint in wanting:
+        starved: set[bool] = set()
+        for endpoint in sorted(self.endpoints.values(), key=lambda each: each.oldest_wait_since()):
+            # What comes free goes to the one that has waited too long, not to whoever needs less.
+            if endpoint.spec.orchestrator in starved:
+                endpoint.throttled = endpoint.missing_workers() > 0
+                continue
             actions += self._started(endpoint)
+            if endpoint.throttled and self._clock() - endpoint.oldest_wait_since() >= PATIENCE_S:
+                starved.add(endpoint.spec.orchestrator)
         return actions
 
     def next_due(self) -> float | None:
@@ -95,6 +104,8 @@ class Fleet:
                 times.append(due)
             if queue.waiting:
                 times.append(max(endpoint.start_after, endpoint.oldest_wait_since() + spec.scaler_value))
+            for worker in endpoint.workers.values():
+                times += worker.stop_due.values()
             for worker in endpoint.idle_workers():
                 times.append(worker.idle_since + spec.idle_timeout_s)
         return min(times, default=None)
@@ -159,7 +170,21 @@ class Fleet:
                 yield self._end(
                     self.endpoints[worker.endpoint], worker, f"{endpoint.spec.name} needs its memory"
                 )
+            if not placement.evict:
+                self._make_room(endpoint, sharing)
             break
+
+    def _make_room(self, endpoint: Endpoint, sharing: list[Worker]) -> None:
+        """Let the largest busy worker of another endpoint finish and go, once this one has waited too long."""
+        waited_s = self._clock() - endpoint.oldest_wait_since()
+        if waited_s < PATIENCE_S or any(not each.serving for each in sharing):
+            return
+        others = [each for each in self.endpoints.values() if each is not endpoint]
+        spare = [worker for each in others for worker in each.busy_workers() if worker in sharing]
+        if spare:
+            chosen = max(spare, key=lambda worker: (worker.vram_bytes, worker.ram_bytes, -worker.started_at))
+            why = f"{endpoint.spec.name} has waited too long for its memory"
+            self.endpoints[chosen.endpoint].end_worker(chosen, why)
 
     def _spare(self, endpoint: Endpoint) -> Iterator[Worker]:
         return iter(()) if endpoint.queue.waiting else endpoint.idle_workers()

@@ -63,7 +63,9 @@ class ObjectStore:
     async def put(self, request: Request) -> tuple[str, int, float]:
         """Store a request's body; returns name, size in bytes and the time it is kept until (Unix seconds)."""
         self.expire()
-        self._check(int(request.headers.get("content-length", "0") or 0), 0)
+        announced = request.headers.get("content-length", "")
+        if announced.isdigit():
+            self._check(int(announced), int(announced))
         name, size = secrets.token_urlsafe(32), 0
         target = self._folder / name
         try:
@@ -86,11 +88,11 @@ class ObjectStore:
         self._kept[name] = (size, until)
         return name, size, until
 
-    def _check(self, size: int, part: int) -> None:
+    def _check(self, size: int, added: int) -> None:
         limits = self.limits
         if size > limits.object_bytes:
             raise refusal(413, f"an object may have at most {limits.object_bytes} bytes")
-        if self.used_bytes + max(part, 0 if part else size) > limits.total_bytes:
+        if self.used_bytes + added > limits.total_bytes:
             raise refusal(507, f"the object store is full ({limits.total_bytes} bytes); delete some objects")
 
 

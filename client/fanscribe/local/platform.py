@@ -21,7 +21,7 @@ from fanscribe.local.polls import Polls
 from fanscribe.local.queue import Retention
 from fanscribe.local.rates import PLATFORM_LIMITS, RateLimiter
 from fanscribe.local.spec import EndpointSpec
-from fanscribe.local.watch import memory_of_groups
+from fanscribe.local.watch import gpu_memory_of_groups, memory_of_groups
 from fanscribe.local.webhooks import WebhookPolicy, Webhooks
 from fanscribe.local.worker import Worker
 
@@ -119,10 +119,14 @@ class Platform:
             workers = {worker.pid: worker for worker in self.fleet.workers() if worker.pid is not None}
             if not workers:
                 continue
-            for group, taken in (await asyncio.to_thread(memory_of_groups, set(workers))).items():
+            taken = await asyncio.to_thread(memory_of_groups, set(workers))
+            gpu: dict[int, int] | None = None
+            if self._limits.vram_bytes:
+                gpu = await asyncio.to_thread(gpu_memory_of_groups, set(workers))
+            for group, ram in taken.items():
                 worker = workers[group]
                 endpoint = self.fleet.endpoints[worker.endpoint]
-                if endpoint.measured(worker, taken):
+                if endpoint.measured(worker, ram, None if gpu is None else gpu.get(group, 0)):
                     log.warning("%s", endpoint.fault)
                     worker.ended_at = self._clock()
                     self.launcher.end(worker, 0.0)

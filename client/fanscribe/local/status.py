@@ -55,6 +55,7 @@ def _worker(platform: Platform, worker: Worker) -> dict[str, Any]:
         "pid": worker.pid,
         "uptime_s": round(platform.now - worker.started_at, 3),
         "rss": worker.memory_bytes,
+        "vram": worker.gpu_bytes,
         "jobs": list(worker.jobs),
         "ending": worker.ending,
     }

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+FIRST_REPEAT_S = 0.25
+
 
 @dataclass(slots=True, eq=False)
 class Worker:
@@ -24,6 +26,8 @@ class Worker:
     """Jobs it holds, each with the time of the hand-out."""
     stopping: dict[str, float] = field(default_factory=dict)
     """Jobs it was told to stop and has not been seen to let go, each with the time of the order."""
+    stop_due: dict[str, float] = field(default_factory=dict)
+    """When each of these orders is given again: the SDK forgets one for a job that it has not begun yet."""
     stop_orders: list[str] = field(default_factory=list)
     """Ids for its next stop poll."""
     ending: str | None = None
@@ -34,7 +38,9 @@ class Worker:
     note: str | None = None
     """What it said about its own health."""
     memory_bytes: int | None = None
-    """What its processes took when last measured."""
+    """RAM its processes took when last measured."""
+    gpu_bytes: int | None = None
+    """GPU memory likewise; None where it is not measured."""
     overruns: int = 0
     """Measurements in a row at which it took far more than its spec says."""
     missing: dict[str, int] = field(default_factory=dict)
@@ -74,15 +80,31 @@ class Worker:
         """Note that it no longer works on a job."""
         self.jobs.pop(job_id, None)
         self.stopping.pop(job_id, None)
+        self.stop_due.pop(job_id, None)
         self.missing.pop(job_id, None)
         if not self.jobs:
             self.idle_since = now
+
+    def repeat_stops(self, now: float) -> bool:
+        """Give again the orders that are due, each time twice as late; True when there are some."""
+        due = [job_id for job_id, at in self.stop_due.items() if at <= now]
+        for job_id in due:
+            self.stop_due[job_id] = now + max(FIRST_REPEAT_S, now - self.stopping[job_id])
+            if job_id not in self.stop_orders:
+                self.stop_orders.append(job_id)
+        return bool(due)
+
+    def let_go_of_stopped(self) -> None:
+        """Note that it works on none of the jobs it was told to stop."""
+        self.stopping.clear()
+        self.stop_due.clear()
 
     def order_stop(self, job_id: str, now: float) -> None:
         """Note that it shall stop a job it holds."""
         if self.jobs.pop(job_id, None) is not None:
             self.missing.pop(job_id, None)
             self.stopping[job_id] = now
+            self.stop_due[job_id] = now + FIRST_REPEAT_S
             self.stop_orders.append(job_id)
             if not self.jobs:
                 self.idle_since = now

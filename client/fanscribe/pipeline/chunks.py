@@ -74,6 +74,11 @@ class ChunkWriter:
         """The chunks that are left, when no more samples come."""
         return [self._close(chunk) for chunk in self._cutter.finish()]
 
+    @property
+    def kept_s(self) -> float:
+        """Seconds of samples that are held in memory, because they may belong to two chunks."""
+        return len(self._kept) / SAMPLE_RATE
+
     def abandon(self) -> None:
         """Let go of the file that is open; what was written stays in the folder."""
         if self._file is not None:

@@ -5,7 +5,9 @@ workers are free at once, further ones after a cold start. Figures come from the
 endpoint, corrected by what earlier runs on the same endpoint showed.
 """
 
+import bisect
 import heapq
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -20,6 +22,9 @@ SDK_GAP_S = 1.0
 
 QUEUE_DELAY_S = 4.0
 """How long a request waits, by Runpod's default, before the scaler adds workers for it."""
+
+REACTION_S = 0.3
+"""How late a caller that polls by prediction sees that a job is done, on average."""
 
 HEDGE_RATIO = 1.4
 """A task that takes this many times what its peers took is a straggler."""
@@ -54,7 +59,7 @@ class Capacity:
     `rtf`: seconds of work for a second of audio; `overhead_s`: of each job; `load_s`: the model into memory;
     `start_s`: the container; `scale_delay_s`: until the platform decides to start it (not paid). `supply_s`:
     what the caller needs to decode and send a second of audio, one after the other. `prefetch`: a worker
-    fetches its next job while it is busy, so it has no gap, but holds a job that another could have had.
+    fetches its next job while it is busy: no gap, but it may hold a job that another could have had.
     """
 
     rtf: float
@@ -76,7 +81,7 @@ class Capacity:
 
     @property
     def gap_s(self) -> float:
-        """What a worker idles between two jobs."""
+        """What a worker idles between two jobs that are queued."""
         return 0.0 if self.prefetch else SDK_GAP_S
 
     @property
@@ -90,7 +95,7 @@ class Capacity:
         return self.factors.start * (self.start_s + self.load_s)
 
     def ready_s(self, workers: int) -> list[float]:
-        """When each of so many workers is ready, the first one first."""
+        """How long after its first job was sent each of so many workers takes it, the first worker first."""
         warm = min(self.workers_warm, workers)
         return [0.0] * warm + [self.cold_s] * (workers - warm)
 
@@ -130,7 +135,7 @@ def capacity_of(
 
 @dataclass(frozen=True, slots=True)
 class TaskForecast:
-    """One chunk: when it is sent, taken by a worker's engine, and done; seconds from the start of the run."""
+    """One chunk: when it is sent, and when its work begins and ends; seconds from the start of the run."""
 
     sent_s: float
     start_s: float
@@ -144,44 +149,58 @@ class Forecast:
     """All chunks of one stage. `workers` counts those that are paid; `paid_s` their whole seconds."""
 
     makespan_s: float
-    paid_s: float
+    paid_s: int
     price_usd: float
     workers: int
     tasks: tuple[TaskForecast, ...]
 
 
-def forecast(heard_s: Sequence[float], capacity: Capacity, width: int) -> Forecast:
-    """What chunks of these lengths take on up to `width` workers at once.
+def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_flight: int = 0) -> Forecast:
+    """What chunks of these lengths take on up to `width` workers, with `in_flight` jobs (at least `width`).
 
     A worker is paid from its start to its idle time-out, in whole seconds; a warm one from its first job.
     """
     ready = capacity.ready_s(max(1, min(width, capacity.workers_max, len(heard_s))))
     warm = min(capacity.workers_warm, len(ready))
-    # (when it may take a job, how many it holds, worker): among equals an idle worker comes first.
-    takers = [(time, 0, worker) for worker, time in enumerate(ready)]
+    in_flight = max(in_flight, len(ready))
+    supplied = [capacity.supply_s * heard for heard in itertools.accumulate(heard_s)]
+    for worker in range(warm, min(len(ready), len(supplied))):  # the scaler sees a job when it is sent
+        ready[worker] += supplied[worker]
+    # (when it can take a job, turn, worker). Warm workers take one each before any takes a second; workers that
+    # start never come up all at once, so one that prefetches takes two before the next one takes any.
+    takers = [(time, 0 if worker < warm else 2 * worker, worker) for worker, time in enumerate(ready)]
+    heapq.heapify(takers)
     free = list(ready)
     busy_from: dict[int, float] = {}
+    ends: list[float] = []
     tasks: list[TaskForecast] = []
-    sent = taken = 0.0
-    for audio_s in heard_s:
-        sent += capacity.supply_s * audio_s
-        time, _, worker = heapq.heappop(takers)
+    taken = 0.0
+    for index, audio_s in enumerate(heard_s):
+        sent = supplied[index]
+        if index >= in_flight:
+            sent = max(sent, heapq.heappop(ends) + REACTION_S)
+        time, turn, worker = heapq.heappop(takers)
         taken = max(time, sent)
         start = max(taken, free[worker])
         end = start + capacity.task_s(audio_s)
-        tasks.append(TaskForecast(sent, start, end, worker, cold=worker >= warm and worker not in busy_from))
+        first = worker not in busy_from
+        tasks.append(TaskForecast(sent, start, end, worker, first and worker >= warm))
         busy_from.setdefault(worker, start)
+        heapq.heappush(ends, end)
         free[worker] = end + capacity.gap_s
-        heapq.heappush(takers, (start, 1, worker) if capacity.prefetch else (free[worker], 0, worker))
-    paid = 0.0
-    workers = 0
+        # Jobs that wait, also those that wait for a worker to start, are fetched ahead by those that are up.
+        up = bisect.bisect_right(ready, start)
+        holds_next = capacity.prefetch and (in_flight > up or (first and worker >= warm))
+        heapq.heappush(takers, (start, turn + 1, worker) if holds_next else (free[worker], 0, worker))
+    paid, workers = 0, 0
     for worker, ready_at in enumerate(ready):
-        cold = worker >= warm
+        begin = ready_at - capacity.paid_start_s if worker >= warm else busy_from.get(worker, ready_at)
         if worker in busy_from:
-            begin = ready_at - capacity.paid_start_s if cold else busy_from[worker]
             end = free[worker] - capacity.gap_s
-        elif cold and taken > capacity.scale_delay_s:  # started for a job that another worker then took
-            begin, end = ready_at - capacity.paid_start_s, ready_at
+        elif (
+            worker >= warm and taken > capacity.scale_delay_s
+        ):  # started for a job that another one then took
+            end = ready_at
         else:
             continue
         workers += 1

@@ -47,10 +47,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """The chunks of one stage: the seconds that each owns, and how many workers are to have one at a time."""
+    """The chunks of one stage: the seconds that each owns.
+
+    `width`: workers that are to be busy at once. `in_flight`: jobs to have on the platform at once; more than
+    `width` only where that many workers are all there can be, and each fetches its next job while it is busy.
+    """
 
     sizes_s: tuple[float, ...]
     width: int
+    in_flight: int
     forecast: Forecast
 
     def wanted_s(self, start_s: float = 0.0) -> tuple[float, ...]:
@@ -86,8 +91,14 @@ def divide(
     """
     most = max(1, min(work.capacity.workers_max, width or work.capacity.workers_max))
     found = [
-        Division(sizes, count, forecast(heard_s(sizes, work.bounds), work.capacity, count))
+        Division(
+            sizes,
+            count,
+            in_flight,
+            forecast(heard_s(sizes, work.bounds), work.capacity, count, in_flight=in_flight),
+        )
         for count in _widths(most, work.capacity.workers_warm)
+        for in_flight in ((count, 2 * count) if work.capacity.prefetch and count == most else (count,))
         for sizes in dict.fromkeys(_candidates(work, count))
     ]
     fastest = min(each.forecast.makespan_s for each in found)
@@ -161,13 +172,15 @@ def _candidates(work: Work, width: int) -> Iterator[tuple[float, ...]]:
     counts = {fewest, min(fewest + 1, most)}
     for waves in range(max(1, fewest // width), fewest // width + _LATER_WAVES):
         counts.update(waves * width + extra for extra in range(-2, 1))
+    if most <= 4 * width:
+        counts.add(most)
     counts.update({work.capacity.workers_warm, *range(2, min(width, 5))})
     for count in sorted(counts):
         if fewest <= count <= most:
             yield (duration / count,) * count
-    for workers in {width, min(width, most)}:
-        shaped = _filled(work, min(workers, most))[1]
-        if shaped and all(_fits(size, bounds) for size in shaped):
+    if not work.capacity.prefetch:  # else it is chance which worker holds which chunk
+        shaped = _filled(work, min(width, most))[1]
+        if all(_fits(size, bounds) for size in shaped):
             yield shaped
 
 
@@ -192,7 +205,7 @@ def _filled(work: Work, workers: int) -> tuple[float, tuple[float, ...]]:
     return high, tuple(size * work.duration_s / total for _, size in chunks)
 
 
-def _shape(work: Work, ready: list[float], end_s: float) -> list[tuple[tuple[float, int, int], float]]:
+def _shape(work: Work, ready: list[float], end_s: float) -> list[tuple[tuple[float, int], float]]:
     """The chunks that fill each worker up to `end_s`: when each is taken, and the seconds that it owns."""
     capacity, bounds = work.capacity, work.bounds
     rtf = max(capacity.factors.run * capacity.rtf, 1e-6)
@@ -200,18 +213,17 @@ def _shape(work: Work, ready: list[float], end_s: float) -> list[tuple[tuple[flo
     gap, supply = capacity.gap_s, capacity.supply_s
     longest_task = rtf * bounds.longest_s + overhead
     chunks = []
-    heard = 0.0
+    first_wave_s = 0.0
     for worker, ready_s in enumerate(ready):
-        count = max(1, math.ceil((end_s - ready_s + gap) / (longest_task + gap) - 1e-9))
-        task = (end_s - ready_s + gap) / count - gap
-        size = (task - overhead) / rtf - 2 * bounds.overlap_s
-        if count == 1 and supply:  # a chunk starts when all up to its end was decoded and sent
-            size = min(size, (end_s - overhead - supply * heard) / (rtf + supply) - 2 * bounds.overlap_s)
+        free_s = end_s - ready_s - supply * first_wave_s + gap
+        count = max(1, math.ceil(free_s / (longest_task + gap) - 1e-9))
+        # A chunk is sent when all up to its end is decoded, so its own length delays its start.
+        own = free_s / count - gap - overhead - 2 * bounds.overlap_s * rtf
+        size = own / (rtf + supply / count)
         if size < min(bounds.shortest_s, bounds.longest_owned_s):
             continue
-        heard += size * count
-        for number in range(count):
-            taken = max(number - 1, 0) if capacity.prefetch else number
-            held = int(capacity.prefetch and number > 0)
-            chunks.append(((ready_s + taken * (task + gap), held, worker), size))
+        task = rtf * (size + 2 * bounds.overlap_s) + overhead
+        begin = ready_s + supply * (first_wave_s + size)
+        first_wave_s += size
+        chunks += [((begin + number * (task + gap), worker), size) for number in range(count)]
     return chunks

@@ -94,7 +94,7 @@ class Loudness:
         if not heard.any():
             return _SILENCE_DB
         speech = _percentile(heard, 0.95)
-        noise = _percentile(heard, 0.05)
+        noise = _percentile(heard, 0.02)
         clear = speech - _CLEAR_DB
         hidden = speech - noise < _SEPARATION_DB
         return max(_SILENCE_DB, clear if hidden else max(clear, noise + _NOISE_SHARE * (speech - noise)))

@@ -46,7 +46,8 @@ class Clusters:
 def unit(vectors: Vectors) -> Vectors:
     """The vectors scaled to length 1; a zero vector stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
+    scaled: Vectors = (vectors / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
+    return scaled
 
 
 def cluster(vectors: Vectors, bounds: Bounds, min_size: int, threshold: float = THRESHOLD) -> Clusters:

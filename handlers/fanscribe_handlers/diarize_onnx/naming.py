@@ -24,7 +24,7 @@ def name_voices(
     (anchors, FRAMES, voices). Voices of one window are different people, so each takes another speaker while there
     are any. With no vector at all there are no speakers.
     """
-    known = ~np.isnan(vectors).any(axis=2)
+    known: NDArray[np.bool_] = np.asarray(~np.isnan(vectors).any(axis=2))
     alone = (activity * (activity.sum(axis=2, keepdims=True) == 1)).sum(axis=1)
     clean = known & (alone >= CLEAN_SHARE * FRAMES)
     if clean.sum() < bounds.least or not clean.any():

@@ -27,6 +27,7 @@ from fanscribe_handlers.simulated.recording import text_of
 
 VERSION = "simulated 1"
 _LOOK_S = 0.05  # seconds between two looks at a cancellation
+_INSTANT_S = 1e-6  # a rest this small is rounding, which no sleep would end
 _JOINED_S = 0.5  # words of one speaker with a shorter pause between them make one turn
 _VOICE_SIZE = 32
 _VOICE_NOISE = 0.15  # of a coordinate's spread: the same voice is never heard quite alike twice
@@ -91,7 +92,7 @@ class SimulatedEngine:
         burns = self._behaviour is not None and self._behaviour.burns
         clock = self._cpu_clock if burns else self._clock
         begun = clock()
-        while (left := amount_s - (clock() - begun)) > 0:
+        while (left := amount_s - (clock() - begun)) > _INSTANT_S:
             context.check()
             context.report(until * (1 - left / amount_s))
             if burns:

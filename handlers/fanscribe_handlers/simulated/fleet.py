@@ -81,7 +81,7 @@ async def simulated_workers(url: str, key: str, servings: Sequence[Serving]) -> 
 
 
 async def _joined(duties: Duties, count: int) -> None:
-    while await _count(duties, "workers", "ready") < count:  # noqa: ASYNC110 - another process counts
+    while await _count(duties, "workers", "ready") < count:
         await duties.sleep(_LOOK_S)
 
 

@@ -30,10 +30,14 @@ _SURE = 0.8
 """Probability from which a piece's own language counts, although the file's is another."""
 
 _REPETITIVE = 2.4
+_TOKENS_PER_S = 10
+"""A loop is text that compresses better than 2.4 (Whisper's own rule: Radford et al. 2022, section 4.5) and is
+longer than anybody can speak. The first alone also holds for speech that repeats itself on purpose: "it was the
+best of times, it was the worst of times"."""
+
 _UNLIKELY = -1.0
 _NO_SPEECH = 0.6
-"""Whisper's own rules: text that compresses better than 2.4 is a loop; text under a mean log probability of -1 in
-audio with a no-speech probability above 0.6 is invented (Radford et al. 2022, section 4.5)."""
+"""Text under a mean log probability of -1 in audio with a no-speech probability above 0.6 is invented (ibid.)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Decoder:
             row = encoded[number : number + 1]
             tokens = result.sequences_ids[0]
             text = tokenizer.decode(tokens)
-            if _compression(text) > _REPETITIVE:
+            if _loops(text, len(tokens), duration_s):
                 row = self._encode([samples[number]], whole_window=True, check=check)
                 result = self._generate(row, [languages[number]], wishes, no_repeat=3)[0]
                 tokens = result.sequences_ids[0]
@@ -263,9 +267,10 @@ def _storage(encoded: NDArray[Any]) -> ctranslate2.StorageView:
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(encoded))
 
 
-def _compression(text: str) -> float:
+def _loops(text: str, tokens: int, duration_s: float) -> bool:
     data = text.encode()
-    return len(data) / len(zlib.compress(data)) if data else 0.0
+    long = tokens > _TOKENS_PER_S * (duration_s + 2)
+    return long and len(data) / len(zlib.compress(data)) > _REPETITIVE
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

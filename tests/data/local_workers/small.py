@@ -15,6 +15,10 @@ from typing import Any
 worker = os.environ["RUNPOD_POD_ID"]
 subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
 
+if os.environ.get("TEST_ESCAPE"):
+    # A child that leaves the worker's process group, as a daemon does.
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(300)"], start_new_session=True)
+
 
 def call(url: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
