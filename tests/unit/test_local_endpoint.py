@@ -10,7 +10,7 @@ from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.fleet import EndWorker, Fleet, StartWorker
 from fanscribe.local.job import Job, Policy, Status
 from fanscribe.local.memory import Limits
-from fanscribe.local.queue import Retention
+from fanscribe.local.queue import JobQueue, Retention
 from fanscribe.local.spec import MIB, EndpointSpec
 from fanscribe.local.wire import job_body, take_body
 from fanscribe.local.worker import Worker
@@ -166,13 +166,31 @@ def test_finished_jobs_are_kept_half_an_hour_and_sync_ones_a_minute(world: World
     endpoint.take(worker := world.up(), 2)
     endpoint.complete(worker, "a", None, None)
     endpoint.complete(worker, "b", None, None)
-    assert Retention() == Retention(1800, 60)
+    assert Retention() == Retention(1800, 60, 256 * MIB)
     world.now += 61
     world.fleet.decide()
     assert list(endpoint.queue.jobs) == ["a"]
     world.now += 1740
     world.fleet.decide()
     assert not endpoint.queue.jobs
+
+
+def test_the_oldest_finished_jobs_go_when_they_hold_too_much() -> None:
+    queue = JobQueue(
+        lambda: 0.0,
+        retention=Retention(max_bytes=10),
+        max_retries=0,
+        ended=lambda job: None,
+        lengthened=lambda: None,
+    )
+    for name in "abcd":
+        (job,) = [queue.submit(name, b"1" * 100, POLICY)]
+        queue.take("w", 1)
+        queue.complete(job, b"four", None)
+    # Four bytes of output and `null` where the input was.
+    assert list(queue.jobs) == ["d"]
+    queue.submit("waits", b"1" * 100, POLICY)
+    assert list(queue.jobs) == ["d", "waits"]
 
 
 def test_a_hand_out_that_did_not_arrive_is_undone_in_order(world: World) -> None:

@@ -96,6 +96,23 @@ def test_what_cannot_be_served_is_said(
         make_plan(make_request(**options), _catalogue(*deployed), channels=1, duration_s=1)  # type: ignore[arg-type]
 
 
+def test_simulated_engines_serve_only_those_who_name_one() -> None:
+    simulated = {
+        stage: _variant(f"simulated-{stage}", stage, word_timestamps=True).model_copy(
+            update={"options": {"simulated": True}}
+        )
+        for stage in (Stage.TRANSCRIBE, Stage.DIARIZE)
+    }
+    known = (WORDS, SPEAKERS, *simulated.values())
+    catalogue = _catalogue(*simulated.values(), WORDS, SPEAKERS, known=known)
+    plan = make_plan(make_request(diarize=True), catalogue, channels=1)
+    assert [task.variant for task in plan.tasks] == [SPEAKERS, WORDS]
+    plan = make_plan(make_request(diarize=True, model="simulated-transcribe"), catalogue, channels=1)
+    assert [task.variant.id for task in plan.tasks] == ["simulated-diarize", "simulated-transcribe"]
+    with pytest.raises(PlanError, match="no deployed endpoint can transcribe"):
+        make_plan(make_request(), _catalogue(*simulated.values(), known=known), channels=1)
+
+
 def test_audio_above_the_engines_limit_is_refused() -> None:
     with pytest.raises(PlanError, match="german takes at most 100 s of audio and the file has 101 s"):
         make_plan(make_request(language="de"), _catalogue(GERMAN), channels=1, duration_s=101)

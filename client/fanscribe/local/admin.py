@@ -52,11 +52,14 @@ async def set_faults(request: Request) -> Response:
 
 
 async def logs(request: Request) -> Response:
-    """Where each worker's log lies, newest last; the files outlive their workers until the platform stops."""
+    """Where each log lies, newest last: the workers' by endpoint, and the platform's own with none.
+
+    The files outlive their workers until the platform stops.
+    """
     platform = platform_of(request)
     files = sorted(platform.launcher.logs.glob("*.log"), key=_changed)
     return reply(
-        [{"endpoint": path.name.rsplit(".", 2)[0], "path": str(path)} for path in deque(files, maxlen=200)]
+        [{"endpoint": path.stem.rpartition(".")[0], "path": str(path)} for path in deque(files, maxlen=200)]
     )
 
 

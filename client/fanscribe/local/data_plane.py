@@ -136,7 +136,7 @@ def submit(endpoint: Endpoint, body: Any, *, sync: bool) -> Job:
 def policy_of(value: Any, endpoint: Endpoint) -> Policy:
     """The limits of a job: what its request says within the platform's ranges, else the endpoint's."""
     if value is None:
-        value = {}
+        return endpoint.policy
     if not isinstance(value, Mapping):
         raise refusal(400, "policy must be a JSON object")
     spec = endpoint.spec

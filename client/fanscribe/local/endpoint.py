@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from fanscribe.local.job import Job
+from fanscribe.local.job import Job, Policy
 from fanscribe.local.memory import overrun
 from fanscribe.local.queue import Clock, JobQueue, Retention
 from fanscribe.local.scaler import Demand, restart_delay_s, wanted_workers
@@ -33,6 +33,7 @@ class Endpoint:
         stop_ordered: Callable[[Worker], None],
     ) -> None:
         self.spec = spec
+        self.policy = Policy(spec.execution_timeout_s, spec.ttl_s)
         self.workers: dict[str, Worker] = {}
         self.crashes = 0
         self.startup_crashes = 0

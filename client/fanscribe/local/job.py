@@ -1,6 +1,5 @@
 """One job: what was asked, where it stands, what came back. Times are seconds of the platform's clock."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,7 +59,7 @@ class Job:
     output_json: bytes | None = None
     error: str | None = None
     retries: int = 0
-    chunks: deque[bytes] = field(default_factory=deque)
+    chunks: list[bytes] = field(default_factory=list)
     turn: int = 0
     """Counts the moves of the job, so that a timer set before a move is known to be stale."""
 
@@ -75,6 +74,10 @@ class Job:
             raise ValueError(f"job {self.id} cannot go from {self.status} to {status}")
         self.status = status
         self.turn += 1
+
+    def size_bytes(self) -> int:
+        """Bytes of input, output and chunks that it holds."""
+        return len(self.input_json) + len(self.output_json or b"") + sum(map(len, self.chunks))
 
     def delay_ms(self) -> int | None:
         """Milliseconds from submission to the hand-out to a worker; None while it was never taken."""

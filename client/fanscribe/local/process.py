@@ -111,6 +111,8 @@ def start(
     key: str | None = None,
     ram_limit_bytes: int | None = None,
     vram_limit_bytes: int | None = None,
+    keep_results_s: float | None = None,
+    rate_limits: bool = True,
     show_log: bool = False,
     log_level: str = "warning",
     timeout_s: float = 20.0,
@@ -119,7 +121,9 @@ def start(
 
     It ends with this process, however that ends, unless `detach` is set; a detached one is noted in the state
     file, so that `find` finds it. Without a `key` an attached platform gets a random one, and a detached one
-    takes any, as does one whose key is ANY_KEY. `show_log` lets it log to this process's standard error.
+    takes any, as does one whose key is ANY_KEY. Finished jobs are kept `keep_results_s` seconds in place of the platform's 1800 (60 for
+    runsync). Without `rate_limits` it answers 429 to nobody. `show_log` lets
+    it log to this process's standard error.
     Raises PortInUseError, or PlatformError with what the platform said.
     """
     if key is None and not detach:
@@ -127,10 +131,13 @@ def start(
     config = {"specs": [spec.to_json() for spec in specs], "key": key, "lifeline": not detach}
     command = [sys.executable, "-m", "fanscribe.local", "--config-stdin", "--port", str(port)]
     command += ["--log-level", log_level]
+    if not rate_limits:
+        command.append("--no-rate-limits")
     for option, value in (
         ("--data-dir", data_dir),
         ("--ram-limit", ram_limit_bytes),
         ("--vram-limit", vram_limit_bytes),
+        ("--keep-results", keep_results_s),
     ):
         if value is not None:
             command += [option, str(value)]

@@ -13,10 +13,14 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long finished jobs are kept, in seconds (the platform's documented 30 min and 1 min)."""
+    """How long finished jobs are kept, in seconds (the platform's documented 30 min and 1 min).
+
+    Beyond `max_bytes` of inputs and outputs in one endpoint the oldest finished jobs go earlier.
+    """
 
     async_s: float = 1800.0
     sync_s: float = 60.0
+    max_bytes: int = 256 * 1024 * 1024
 
 
 class JobQueue:
@@ -35,6 +39,8 @@ class JobQueue:
         lengthened: Callable[[], None],
     ) -> None:
         self.jobs: dict[str, Job] = {}
+        self.finished: OrderedDict[str, int] = OrderedDict()
+        """Finished jobs, oldest first, each with the bytes it holds."""
         self.waiting: OrderedDict[str, Job] = OrderedDict()
         self.running: dict[str, Job] = {}
         self.totals: Counter[str] = Counter()
@@ -47,6 +53,7 @@ class JobQueue:
         self._lengthened = lengthened
         self._timers: list[tuple[float, int, str, int]] = []
         self._sequence = 0
+        self._finished_bytes = 0
 
     def submit(
         self,
@@ -146,7 +153,7 @@ class JobQueue:
         self.jobs[job.id] = job
         self._set_timer(job, job.submitted_at + job.policy.ttl_s, turn=-1)
         if job.final:
-            self._set_timer(job, (job.ended_at or job.submitted_at) + self._kept_s(job), turn=job.turn)
+            self._keep(job)
         else:
             self.waiting[job.id] = job
             self._lengthened()
@@ -156,6 +163,7 @@ class JobQueue:
         if job.status not in (Status.FAILED, Status.TIMED_OUT):
             return False
         job.move(Status.IN_QUEUE)
+        self._finished_bytes -= self.finished.pop(job.id)
         job.output_json = job.error = job.taken_at = job.ended_at = job.worker_id = None
         job.retries = 0
         job.chunks.clear()
@@ -221,18 +229,24 @@ class JobQueue:
         if job.taken_at is not None:
             self.delay_s += job.taken_at - job.submitted_at
             self.execution_s += job.ended_at - job.taken_at
-        self._set_timer(job, job.ended_at + self._kept_s(job), turn=job.turn)
         self._ended(job)
         if status in (Status.COMPLETED, Status.CANCELLED):
             # It can never run again, and inputs are the bulk of what a job holds.
             job.input_json = b"null"
+        self._keep(job)
 
-    def _kept_s(self, job: Job) -> float:
-        return self._retention.sync_s if job.sync else self._retention.async_s
+    def _keep(self, job: Job) -> None:
+        kept_s = self._retention.sync_s if job.sync else self._retention.async_s
+        self._set_timer(job, (job.ended_at or job.submitted_at) + kept_s, turn=job.turn)
+        self.finished[job.id] = job.size_bytes()
+        self._finished_bytes += self.finished[job.id]
+        while self._finished_bytes > self._retention.max_bytes and len(self.finished) > 1:
+            self._forget(self.jobs[next(iter(self.finished))])
 
     def _forget(self, job: Job) -> None:
         unfinished = not job.final
         del self.jobs[job.id]
+        self._finished_bytes -= self.finished.pop(job.id, 0)
         self.running.pop(job.id, None)
         self.waiting.pop(job.id, None)
         if unfinished:
@@ -243,3 +257,7 @@ class JobQueue:
     def _set_timer(self, job: Job, due: float, *, turn: int) -> None:
         self._sequence += 1
         heapq.heappush(self._timers, (due, self._sequence, job.id, turn))
+        # Timers of a day for jobs that were done and forgotten in a moment would pile up.
+        if len(self._timers) > 4 * len(self.jobs) + 1000:
+            self._timers = [timer for timer in self._timers if timer[2] in self.jobs]
+            heapq.heapify(self._timers)

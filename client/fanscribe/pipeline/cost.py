@@ -179,7 +179,7 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         sent = supplied[index]
         if index >= in_flight:
             sent = max(sent, heapq.heappop(ends) + REACTION_S)
-        time, turn, worker = heapq.heappop(takers)
+        time, turn, worker = _first_taker(takers, free, sent)
         taken = max(time, sent)
         start = max(taken, free[worker])
         end = start + capacity.task_s(audio_s)
@@ -207,6 +207,19 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         paid += math.ceil(end - begin + capacity.idle_timeout_s - 1e-9)
     makespan = max((task.end_s for task in tasks), default=0.0)
     return Forecast(makespan, paid, paid * capacity.price_per_s, workers, tuple(tasks))
+
+
+def _first_taker(
+    takers: list[tuple[float, int, int]], free: Sequence[float], sent: float
+) -> tuple[float, int, int]:
+    """Who takes a job sent then: the first that can, but of those that wait for it already an idle worker."""
+    passed = [heapq.heappop(takers)]
+    while passed[-1][0] < sent < free[passed[-1][2]] and takers and takers[0][0] <= sent:
+        passed.append(heapq.heappop(takers))
+    chosen = passed.pop() if free[passed[-1][2]] <= sent else passed.pop(0)
+    for each in passed:
+        heapq.heappush(takers, each)
+    return chosen
 
 
 def hedge_after_s(expected_s: float, ratios: Sequence[float]) -> float:

@@ -73,11 +73,12 @@ def every(spacing_s: float, start_s: float = 0.0) -> Iterator[float]:
 
 def chunks_of(cuts: Sequence[Cut], start_s: float, end_s: float) -> list[Chunk]:
     """The chunks that these cuts make of the span; cuts must be ascending and inside of it."""
-    edges = [Cut(start_s), *cuts, Cut(end_s)]
-    return [
-        Chunk(index, left.at_s, right.at_s, left.at_s - left.overlap_s, right.at_s + right.overlap_s)
-        for index, (left, right) in enumerate(itertools.pairwise(edges))
-    ]
+    tiles = _Tiles(_samples(start_s))
+    chunks = []
+    for each in cuts:
+        tiles.close(_samples(each.at_s), _samples(each.overlap_s))
+        chunks += tiles.ready(_NEVER)
+    return chunks + tiles.last(_samples(end_s))
 
 
 class CutFinder:

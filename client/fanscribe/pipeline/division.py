@@ -44,6 +44,11 @@ class Bounds:
         """The longest span that a chunk between two others may own."""
         return self.longest_s - 2 * self.overlap_s
 
+    @property
+    def shortest_useful_s(self) -> float:
+        """`shortest_s`, or what the longest chunks leave room for."""
+        return min(self.shortest_s, self.longest_owned_s / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Division:
@@ -185,8 +190,7 @@ def _candidates(work: Work, width: int) -> Iterator[tuple[float, ...]]:
 
 
 def _fits(size: float, bounds: Bounds) -> bool:
-    shortest = min(bounds.shortest_s, bounds.longest_owned_s)
-    return shortest - 1e-6 <= size <= bounds.longest_owned_s + 1e-6
+    return bounds.shortest_useful_s - 1e-6 <= size <= bounds.longest_owned_s + 1e-6
 
 
 def _filled(work: Work, workers: int) -> tuple[float, tuple[float, ...]]:
@@ -220,7 +224,7 @@ def _shape(work: Work, ready: list[float], end_s: float) -> list[tuple[tuple[flo
         # A chunk is sent when all up to its end is decoded, so its own length delays its start.
         own = free_s / count - gap - overhead - 2 * bounds.overlap_s * rtf
         size = own / (rtf + supply / count)
-        if size < min(bounds.shortest_s, bounds.longest_owned_s):
+        if size < bounds.shortest_useful_s:
             continue
         task = rtf * (size + 2 * bounds.overlap_s) + overhead
         begin = ready_s + supply * (first_wave_s + size)

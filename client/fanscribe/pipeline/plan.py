@@ -76,7 +76,9 @@ def asked_timestamps(request: Request) -> Timestamps:
 def _choose(
     catalogue: Catalogue, stage: Stage, request: Request, duration_s: float | None
 ) -> DeployedEndpoint:
-    serving = catalogue.serving(stage)
+    # Simulated engines, which exist for load and fault tests, serve only those who name one.
+    simulated = request.model != AUTO and _simulated(catalogue.variant(request.model))
+    serving = tuple(each for each in catalogue.serving(stage) if _simulated(each.variant) is simulated)
     named = request.model != AUTO and stage is Stage.TRANSCRIBE
     if named:
         variant = catalogue.variant(request.model)
@@ -121,8 +123,13 @@ def _unfit(variant: Variant, stage: Stage, request: Request, duration_s: float |
     return None
 
 
+def _simulated(variant: Variant) -> bool:
+    return variant.options.get("simulated") is True
+
+
 def _could(catalogue: Catalogue, stage: Stage) -> str:
-    names = sorted(each.id for each in catalogue.variants.values() if stage in each.stages)
+    able = (each for each in catalogue.variants.values() if stage in each.stages and not _simulated(each))
+    names = sorted(each.id for each in able)
     return f"these variants could: {', '.join(names)}" if names else "no known variant could"
 
 
