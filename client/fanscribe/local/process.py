@@ -121,9 +121,9 @@ def start(
 
     It ends with this process, however that ends, unless `detach` is set; a detached one is noted in the state
     file, so that `find` finds it. Without a `key` an attached platform gets a random one, and a detached one
-    takes any, as does one whose key is ANY_KEY. Finished jobs are kept `keep_results_s` seconds in place of the platform's 1800 (60 for
-    runsync). Without `rate_limits` it answers 429 to nobody. `show_log` lets
-    it log to this process's standard error.
+    takes any, as does one whose key is ANY_KEY. Finished jobs are kept `keep_results_s` seconds in place of the
+    platform's 1800 (60 for runsync). Without `rate_limits` it answers 429 to nobody. `show_log` lets it log to
+    this process's standard error.
     Raises PortInUseError, or PlatformError with what the platform said.
     """
     if key is None and not detach:

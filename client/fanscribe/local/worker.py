@@ -36,7 +36,7 @@ class Worker:
     """When its process was told to end."""
     took_jobs: int = 0
     note: str | None = None
-    """What it said about its own health."""
+    """What it said about its own health, or why it could not be started."""
     memory_bytes: int | None = None
     """RAM its processes took when last measured."""
     gpu_bytes: int | None = None

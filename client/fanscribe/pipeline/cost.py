@@ -160,12 +160,15 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
 
     A worker is paid from its start to its idle time-out, in whole seconds; a warm one from its first job.
     """
-    ready = capacity.ready_s(max(1, min(width, capacity.workers_max, len(heard_s))))
-    warm = min(capacity.workers_warm, len(ready))
-    in_flight = max(in_flight, len(ready))
+    workers = max(1, min(width, capacity.workers_max, len(heard_s)))
+    in_flight = max(in_flight, workers)
+    warm = min(capacity.workers_warm, workers)
+    held = warm if capacity.prefetch else 0  # jobs that warm workers fetch ahead make no other worker start
+    workers = max(warm, min(workers, min(in_flight, len(heard_s)) - held))
+    ready = capacity.ready_s(workers)
     supplied = [capacity.supply_s * heard for heard in itertools.accumulate(heard_s)]
-    for worker in range(warm, min(len(ready), len(supplied))):  # the scaler sees a job when it is sent
-        ready[worker] += supplied[worker]
+    for worker in range(warm, workers):  # the scaler sees a job when it is sent
+        ready[worker] += supplied[min(worker + held, len(supplied) - 1)] if supplied else 0.0
     # (when it can take a job, turn, worker). Warm workers take one each before any takes a second; workers that
     # start never come up all at once, so one that prefetches takes two before the next one takes any.
     takers = [(time, 0 if worker < warm else 2 * worker, worker) for worker, time in enumerate(ready)]
@@ -192,7 +195,7 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         up = bisect.bisect_right(ready, start)
         holds_next = capacity.prefetch and (in_flight > up or (first and worker >= warm))
         heapq.heappush(takers, (start, turn + 1, worker) if holds_next else (free[worker], 0, worker))
-    paid, workers = 0, 0
+    paid, used = 0, 0
     for worker, ready_at in enumerate(ready):
         begin = ready_at - capacity.paid_start_s if worker >= warm else busy_from.get(worker, ready_at)
         if worker in busy_from:
@@ -203,10 +206,10 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
             end = ready_at
         else:
             continue
-        workers += 1
+        used += 1
         paid += math.ceil(end - begin + capacity.idle_timeout_s - 1e-9)
     makespan = max((task.end_s for task in tasks), default=0.0)
-    return Forecast(makespan, paid, paid * capacity.price_per_s, workers, tuple(tasks))
+    return Forecast(makespan, paid, paid * capacity.price_per_s, used, tuple(tasks))
 
 
 def _first_taker(
