@@ -273,8 +273,16 @@ def test_a_detached_platform_is_found_and_stopped(tag: str, tmp_path: Path) -> N
 def test_a_stale_state_file_is_removed(tmp_path: Path) -> None:
     started = start([EndpointSpec("e")], detach=True)
     os.kill(started.pid, signal.SIGKILL)
-    until(lambda: find() is None)
-    assert not (tmp_path / "state" / "local.json").exists()
+    until(lambda: find() is None and not (tmp_path / "state" / "local.json").exists())
+
+
+def test_files_of_the_current_folder_do_not_stand_in_for_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "psutil.py").write_text("raise RuntimeError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with start([EndpointSpec("e")]) as platform:
+        assert platform.status()["pid"] == platform.pid
 
 
 def test_a_port_in_use_is_said_so() -> None:
@@ -312,3 +320,29 @@ def test_the_command_serves_a_handler_by_option_and_says_what_is_wrong(tmp_path:
         assert ended.returncode == 2
         assert word in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_beyond_loopback_the_key_is_needed_and_reaches_workers_but_no_log(tag: str, tmp_path: Path) -> None:
+    (tmp_path / "specs.json").write_text(json.dumps([spec(tag).to_json()]))
+    command = [sys.executable, "-m", "fanscribe.local", "--specs", str(tmp_path / "specs.json")]
+    command += ["--host", "0.0.0.0", "--data-dir", str(tmp_path / "data"), "--log-level", "debug"]
+    environment = {**os.environ, "FANSCRIBE_LOCAL_KEY": "open-sesame"}
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        assert httpx.get(f"{url}/v2/small/health", headers={"Authorization": "other"}).status_code == 401
+        answer = httpx.post(
+            f"{url}/v2/small/runsync",
+            json={"input": {}},
+            headers={"Authorization": "open-sesame", "Host": "my-machine"},
+            timeout=30,
+        )
+        assert answer.json()["status"] == "COMPLETED"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    written = [path for path in [tmp_path / "log", *(tmp_path / "data").rglob("*")] if path.is_file()]
+    assert len(written) > 1
+    assert not [path for path in written if b"open-sesame" in path.read_bytes()]

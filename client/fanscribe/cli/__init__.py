@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fanscribe.cli import cache, engines, local
+from fanscribe.cli import engines, local
 from fanscribe.cli.render import render
 from fanscribe.cli.transcribe import transcribe
 
@@ -18,7 +18,6 @@ app = typer.Typer(
 app.command()(transcribe)
 app.command()(render)
 app.add_typer(engines.app, name="engines")
-app.add_typer(cache.app, name="cache")
 app.add_typer(local.app, name="local")
 
 

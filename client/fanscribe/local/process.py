@@ -129,7 +129,8 @@ def start(
     if key is None and not detach:
         key = secrets.token_urlsafe(24)
     config = {"specs": [spec.to_json() for spec in specs], "key": key, "lifeline": not detach}
-    command = [sys.executable, "-m", "fanscribe.local", "--config-stdin", "--port", str(port)]
+    # -P: files of the folder we happen to be in must not stand in for modules.
+    command = [sys.executable, "-P", "-m", "fanscribe.local", "--config-stdin", "--port", str(port)]
     command += ["--log-level", log_level]
     if not rate_limits:
         command.append("--no-rate-limits")

@@ -163,12 +163,10 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
     workers = max(1, min(width, capacity.workers_max, len(heard_s)))
     in_flight = max(in_flight, workers)
     warm = min(capacity.workers_warm, workers)
-    held = warm if capacity.prefetch else 0  # jobs that warm workers fetch ahead make no other worker start
-    workers = max(warm, min(workers, min(in_flight, len(heard_s)) - held))
     ready = capacity.ready_s(workers)
     supplied = [capacity.supply_s * heard for heard in itertools.accumulate(heard_s)]
-    for worker in range(warm, workers):  # the scaler sees a job when it is sent
-        ready[worker] += supplied[min(worker + held, len(supplied) - 1)] if supplied else 0.0
+    for worker in range(warm, min(workers, len(supplied))):  # the scaler sees a job when it is sent
+        ready[worker] += supplied[worker]
     # (when it can take a job, turn, worker). Warm workers take one each before any takes a second; workers that
     # start never come up all at once, so one that prefetches takes two before the next one takes any.
     takers = [(time, 0 if worker < warm else 2 * worker, worker) for worker, time in enumerate(ready)]
@@ -182,7 +180,7 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         sent = supplied[index]
         if index >= in_flight:
             sent = max(sent, heapq.heappop(ends) + REACTION_S)
-        time, turn, worker = _first_taker(takers, free, sent)
+        time, turn, worker = heapq.heappop(takers)
         taken = max(time, sent)
         start = max(taken, free[worker])
         end = start + capacity.task_s(audio_s)
@@ -210,19 +208,6 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         paid += math.ceil(end - begin + capacity.idle_timeout_s - 1e-9)
     makespan = max((task.end_s for task in tasks), default=0.0)
     return Forecast(makespan, paid, paid * capacity.price_per_s, used, tuple(tasks))
-
-
-def _first_taker(
-    takers: list[tuple[float, int, int]], free: Sequence[float], sent: float
-) -> tuple[float, int, int]:
-    """Who takes a job sent then: the first that can, but of those that wait for it already an idle worker."""
-    passed = [heapq.heappop(takers)]
-    while passed[-1][0] < sent < free[passed[-1][2]] and takers and takers[0][0] <= sent:
-        passed.append(heapq.heappop(takers))
-    chosen = passed.pop() if free[passed[-1][2]] <= sent else passed.pop(0)
-    for each in passed:
-        heapq.heappush(takers, each)
-    return chosen
 
 
 def hedge_after_s(expected_s: float, ratios: Sequence[float]) -> float:
