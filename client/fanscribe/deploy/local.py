@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ _PASSED_ON = (
 
 
 def local_catalogue(endpoints_file: Path | None = None) -> Catalogue:
-    """What the local platform serves: the endpoints of the file, else every variant that runs on a CPU.
+    """What the local platform serves: the endpoints of the file, else every variant that this machine can run.
 
     Without a file the smallest variant comes first, so that it is the one that `auto` means; endpoints cost
     nothing until they are called, since workers start from zero.
@@ -39,7 +40,12 @@ def local_catalogue(endpoints_file: Path | None = None) -> Catalogue:
             DeployedEndpoint(each.name, each.name, each.variant, each.workers, each.idle_timeout_s)
             for each in catalogue.endpoints
         )
-    runnable = [each for each in catalogue.variants.values() if each.hardware.cpu]
+    gpu = _gpu_visible()
+    runnable = [
+        each
+        for each in catalogue.variants.values()
+        if (each.hardware.cpu or gpu) and each.options.get("simulated") is not True
+    ]
     runnable.sort(key=lambda variant: (variant.hardware.min_ram_gb, variant.id))
     return catalogue.deployed(
         DeployedEndpoint(each.id, each.id, each, Workers(max=_most_workers()), IDLE_TIMEOUT_S)
@@ -67,9 +73,10 @@ def spec_of(endpoint: DeployedEndpoint) -> EndpointSpec:
     environment.setdefault("FANSCRIBE_THREADS", str(max(1, _cores() // endpoint.workers.max)))
     return EndpointSpec(
         name=endpoint.name,
-        command=(sys.executable, "-m", f"fanscribe_handlers.{variant.family}"),
+        command=(sys.executable, "-P", "-m", f"fanscribe_handlers.{variant.family}"),
         env=environment,
         ram_bytes=int(variant.hardware.min_ram_gb * 1e9),
+        vram_bytes=int(variant.hardware.min_vram_gb * 1e9) if _gpu_visible() else 0,
         min_workers=endpoint.workers.min,
         max_workers=endpoint.workers.max,
         idle_timeout_s=endpoint.idle_timeout_s,
@@ -79,6 +86,10 @@ def spec_of(endpoint: DeployedEndpoint) -> EndpointSpec:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpu_visible() -> bool:
+    return shutil.which("nvidia-smi") is not None
 
 
 def _most_workers() -> int:

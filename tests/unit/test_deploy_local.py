@@ -1,0 +1,60 @@
+"""The local deployment: which variants, with which command, environment and share of the machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fanscribe.contracts.task import Stage
+from fanscribe.contracts.variant import Variant
+from fanscribe.deploy import local
+from fanscribe.deploy.local import local_catalogue, local_specs
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_gpu_visible", lambda: False)
+    monkeypatch.setattr(local, "_cores", lambda: 8)
+
+
+def test_the_embedded_deployment_runs_on_a_cpu_from_zero() -> None:
+    catalogue = local_catalogue()
+    assert catalogue.serving(Stage.TRANSCRIBE)[0].variant.id == "whisper-base"
+    assert catalogue.serving(Stage.DIARIZE)[0].variant.id == "diarize-onnx"
+    assert all(each.variant.hardware.cpu for each in catalogue.endpoints)
+    assert all(each.workers.min == 0 for each in catalogue.endpoints)
+    assert not [each for each in catalogue.endpoints if each.variant.options.get("simulated")]
+
+
+def test_with_a_gpu_the_large_variants_come_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_gpu_visible", lambda: True)
+    names = [each.name for each in local_catalogue().endpoints]
+    assert "whisper-large-v3-turbo" in names
+    assert names.index("whisper-base") < names.index("whisper-large-v3-turbo")
+    assert not [name for name in names if name.startswith("simulated")]
+    assert all(spec.vram_bytes > 0 for spec in local_specs() if spec.name.startswith("whisper"))
+
+
+def test_a_spec_starts_the_handler_of_its_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    (spec,) = [each for each in local_specs() if each.name == "whisper-base"]
+    assert spec.command[1:] == ("-P", "-m", "fanscribe_handlers.whisper")
+    assert Variant.model_validate_json(spec.env["FANSCRIBE_VARIANT_JSON"]).id == "whisper-base"
+    assert spec.env["FANSCRIBE_ALLOWED_ORIGINS"] == "{url}"
+    assert spec.env["HF_TOKEN"] == "secret"
+    assert spec.labels["variant"] == "whisper-base"
+    assert spec.vram_bytes == 0
+    assert int(spec.env["FANSCRIBE_THREADS"]) * spec.max_workers <= 8
+
+
+def test_a_file_decides_names_and_workers(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.toml"
+    file.write_text(
+        '[project]\nname = "p"\n[endpoints.asr]\nvariant = "whisper-base"\nid = "runpod-id"\n'
+        "workers = { min = 1, max = 2 }\nidle_timeout_s = 7\n"
+    )
+    (endpoint,) = local_catalogue(file).endpoints
+    assert (endpoint.name, endpoint.id) == ("asr", "asr")
+    (spec,) = local_specs(file)
+    assert (spec.min_workers, spec.max_workers, spec.idle_timeout_s) == (1, 2, 7)
+    assert json.loads(json.dumps(spec.to_json()))["name"] == "asr"
