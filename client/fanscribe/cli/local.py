@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from fanscribe.local.process import RunningPlatform
+    from fanscribe.local.spec import EndpointSpec
 
 app = typer.Typer(no_args_is_help=True, help="A Runpod on this machine: start it, look at it, stop it.")
 
@@ -45,19 +46,26 @@ def up(
         _fail(str(error), Exit.USAGE)
     except PlatformError as error:
         _fail(str(error))
-    print(f"local platform at {platform.url} (process {platform.pid})")
-    for spec in specs:
-        print(f"  {platform.url}/v2/{spec.name}")
     if detach:
+        _announce(platform, specs)
         return
-    state = write_state(platform)
+    state: Path | None = None
     try:
+        state = write_state(platform)
+        _announce(platform, specs)
         _wait_for_end(platform)
     except KeyboardInterrupt:
         print("stopping")
     finally:
-        state.unlink(missing_ok=True)
+        if state is not None:
+            state.unlink(missing_ok=True)
         platform.stop()
+
+
+def _announce(platform: "RunningPlatform", specs: "list[EndpointSpec]") -> None:
+    print(f"local platform at {platform.url} (process {platform.pid})", flush=True)
+    for spec in specs:
+        print(f"  {platform.url}/v2/{spec.name}", flush=True)
 
 
 @app.command()

@@ -5,7 +5,7 @@ Words and turns come by the hundred thousand, so these are slots dataclasses, va
 pydantic TypeAdapter where they cross the wire.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pydantic import TypeAdapter
@@ -110,7 +110,7 @@ class Transcript:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, every field."""
-        return asdict(self)
+        return _TRANSCRIPT.dump_python(self, mode="json")  # type: ignore[no-any-return]
 
     @classmethod
     def from_dict(cls, data: object) -> Self:

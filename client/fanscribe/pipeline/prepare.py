@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event as Flag
 
 from fanscribe import media
-from fanscribe.contracts.errors import AudioError
+from fanscribe.contracts.errors import AudioError, FanscribeError
 from fanscribe.contracts.task import Stage
 from fanscribe.pipeline.events import Event, Listener, State
 
@@ -70,7 +70,7 @@ def _transcode(
             targets = {channel: stack.enter_context(file.open("wb")) for channel, file in files.items()}
             done = media.transcode(source, name, targets, on_progress=report, stopped=stopped.is_set)
     except OSError as error:
-        raise AudioError(
+        raise FanscribeError(
             f"{name}: the decoded audio could not be written to {folder} ({error.strerror or error}): make room "
             "there, or set TMPDIR to a folder that has some"
         ) from error

@@ -10,7 +10,7 @@ import httpx
 
 from fanscribe import media
 from fanscribe.catalogue import Catalogue
-from fanscribe.contracts.errors import AudioError, DeadlineError, FanscribeError
+from fanscribe.contracts.errors import DeadlineError, FanscribeError
 from fanscribe.contracts.task import (
     DiarizeInput,
     DiarizeOutput,
@@ -84,7 +84,7 @@ def _scratch(name: str) -> "tempfile.TemporaryDirectory[str]":
     try:
         return tempfile.TemporaryDirectory(prefix="fanscribe-")
     except OSError as error:
-        raise AudioError(
+        raise FanscribeError(
             f"{name}: no temporary folder can be made ({error.strerror or error}): set TMPDIR"
         ) from error
 
