@@ -14,21 +14,19 @@ from fanscribe.contracts.errors import (
     JobError,
     JobLostError,
     NotFoundError,
-    TransportError,
 )
 from fanscribe.contracts.job import JobState, JobStatus, error_of
 from fanscribe.contracts.task import OUTPUTS, Progress, Provenance, Stage
 from fanscribe.contracts.version import CONTRACT_VERSION, major
 from fanscribe.endpoint import Endpoint
+from fanscribe.pipeline import cleanup
+from fanscribe.pipeline.cleanup import to_its_end
 from fanscribe.pipeline.events import Event, Listener, State
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """Jobs submitted for one task before it counts as failed, the first included."""
-
-CANCEL_TIMEOUT_S = 5.0
-"""How long leaving may take: the platform is told to stop the job, but not waited for without end."""
 
 HEALTH_INTERVAL_S = 0.5
 """How often the endpoint's workers are looked at while the job is queued."""
@@ -176,7 +174,7 @@ def _read(stage: Stage, endpoint: str, state: JobState) -> Provenance:
 
 async def _stop_when_submitted(endpoint: Endpoint, submission: "asyncio.Future[JobState]") -> None:
     try:
-        async with asyncio.timeout(CANCEL_TIMEOUT_S):
+        async with asyncio.timeout(cleanup.TIMEOUT_S):
             state = await submission
     except (FanscribeError, TimeoutError, asyncio.CancelledError):
         return
@@ -187,17 +185,11 @@ async def _stop(endpoint: Endpoint, job_id: str) -> None:
     """Cancel a job on the platform, also while we are being cancelled ourselves; never raises."""
 
     async def cancel() -> None:
-        try:
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await endpoint.cancel(job_id)
-        except NotFoundError:
-            pass
-        except (FanscribeError, TransportError, TimeoutError) as error:
-            log.warning("job %s on %s could not be cancelled: %s", job_id, endpoint.id, error)
+        await endpoint.cancel(job_id)
 
-    stopping = asyncio.ensure_future(cancel())
-    while not stopping.done():
-        try:
-            await asyncio.shield(stopping)
-        except asyncio.CancelledError:
-            continue  # bounded by the time-out above
+    try:
+        await to_its_end(cancel())
+    except NotFoundError:
+        return
+    except (FanscribeError, TimeoutError) as error:
+        log.warning("job %s on %s could not be cancelled: %s", job_id, endpoint.id, error)

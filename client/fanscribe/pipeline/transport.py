@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from fanscribe.contracts.errors import FanscribeError, PayloadTooLargeError
 from fanscribe.endpoint import REQUEST_LIMIT_BYTES
 from fanscribe.objects import ObjectStore
+from fanscribe.pipeline.cleanup import to_its_end
 
 INLINE_LIMIT_BYTES = (REQUEST_LIMIT_BYTES - 64_000) * 3 // 4
 """The largest FLAC, in bytes, that fits inside a request as base64 with room for the other fields."""
@@ -50,19 +52,7 @@ def _data_uri(file: Path) -> str:
 
 
 async def _remove(objects: ObjectStore | None, address: str) -> None:
-    """Also while we are being cancelled; the store's own lifetime is the net below."""
+    """Never raises: the store's own lifetime of objects is the net below."""
     assert objects is not None
-
-    async def delete() -> None:
-        try:
-            async with asyncio.timeout(5):
-                await objects.delete(address)
-        except (FanscribeError, TimeoutError):
-            return
-
-    removing = asyncio.ensure_future(delete())
-    while not removing.done():
-        try:
-            await asyncio.shield(removing)
-        except asyncio.CancelledError:
-            continue
+    with contextlib.suppress(FanscribeError, TimeoutError):
+        await to_its_end(objects.delete(address))
