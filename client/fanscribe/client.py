@@ -1,8 +1,8 @@
 """Client and AsyncClient: a recording in, a transcript out."""
 
 import asyncio
-import contextlib
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fanscribe.connection import Connection, PlatformChoice, connect
+from fanscribe.contracts.errors import DeadlineError, UsageError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.pipeline.events import Event, Listener, State, ignore
@@ -28,8 +29,8 @@ class AsyncHandle:
 
     def __init__(self, work: "Callable[[Listener], Coroutine[Any, Any, Transcript]]") -> None:
         self._events: asyncio.Queue[Event | object] = asyncio.Queue()
-        self._task = asyncio.create_task(work(self._events.put_nowait))
-        self._task.add_done_callback(lambda _: self._events.put_nowait(_END))
+        self.task = asyncio.create_task(work(self._events.put_nowait))
+        self.task.add_done_callback(lambda _: self._events.put_nowait(_END))
 
     async def progress(self) -> AsyncIterator[Event]:
         """The events as they happen, until the end; for one reader."""
@@ -40,17 +41,16 @@ class AsyncHandle:
     @property
     def done(self) -> bool:
         """Whether the transcription has ended, in whatever way."""
-        return self._task.done()
+        return self.task.done()
 
     async def result(self) -> Transcript:
         """Wait for the transcript. Raises the FanscribeError of the run, CancelledError when cancelled."""
-        return await asyncio.shield(self._task)
+        return await asyncio.shield(self.task)
 
     async def cancel(self) -> None:
         """Stop the work, on the platform too, and wait until it has stopped."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await self._task
+        self.task.cancel()
+        await asyncio.wait({self.task})
 
 
 class AsyncClient:
@@ -70,12 +70,15 @@ class AsyncClient:
         api_key: str | None = None,
         base_url: str | None = None,
     ) -> None:
+        if platform not in list(PlatformChoice):
+            raise UsageError(f"platform {platform!r}: choose one of {', '.join(PlatformChoice)}")
         self._choice = PlatformChoice(platform)
         self._endpoints = Path(endpoints) if endpoints is not None else None
         self._api_key = api_key
         self._base_url = base_url
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._running: set[asyncio.Task[Transcript]] = set()
 
     async def __aenter__(self) -> Self:
         """The client itself; it connects at its first call."""
@@ -103,7 +106,10 @@ class AsyncClient:
     async def submit(self, audio: Audio, **options: Any) -> AsyncHandle:
         """Start a transcription and give a handle with `progress`, `result` and `cancel`."""
         request = make_request(**options)
-        return AsyncHandle(lambda listener: self._transcribe(audio, request, listener))
+        handle = AsyncHandle(lambda listener: self._transcribe(audio, request, listener))
+        self._running.add(handle.task)
+        handle.task.add_done_callback(self._running.discard)
+        return handle
 
     async def connect(self) -> Connection:
         """The open connection; the first call opens it (and starts the local platform where that is meant)."""
@@ -118,8 +124,14 @@ class AsyncClient:
             return self._connection
 
     async def aclose(self) -> None:
-        """Close the connection and end a local platform that was started for this client."""
-        connection, self._connection = self._connection, None
+        """Stop what was submitted, close the connection, end a local platform that was started for this client."""
+        running = list(self._running)
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        async with self._connecting:
+            connection, self._connection = self._connection, None
+        self._connecting = asyncio.Lock()  # the next use may be in another event loop
         if connection is not None:
             await connection.close()
 
@@ -132,9 +144,18 @@ class AsyncClient:
                 listener, Event("prepare", Stage.PREPARE, State.PREPARING, share, f"downloading {name}")
             )
 
-        async with local_file(audio, downloaded) as file:
-            connection = await self.connect()
-            return await transcribe(file, name, request, connection.catalogue, connection.platform, listener)
+        try:
+            async with asyncio.timeout(request.deadline_s) as limit, local_file(audio, downloaded) as file:
+                connection = await self.connect()
+                return await transcribe(
+                    file, name, request, connection.catalogue, connection.platform, listener
+                )
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineError(
+                f"{name}: not done within the deadline of {request.deadline_s:g} s; its jobs were cancelled"
+            ) from error
 
 
 class Handle:
@@ -184,6 +205,8 @@ class Client:
     ) -> None:
         self._loop = _LoopThread()
         self._inner = AsyncClient(platform=platform, endpoints=endpoints, api_key=api_key, base_url=base_url)
+        # For callers who forget to close: when the client is collected, at the latest when the process ends.
+        weakref.finalize(self, self._loop.close, self._inner.aclose)
 
     def __enter__(self) -> Self:
         """The client itself; it connects at its first call."""
@@ -193,10 +216,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
 
     def transcribe(self, audio: Audio, *, on_progress: Listener | None = None, **options: Any) -> Transcript:
         """The transcript of a recording; see `AsyncClient.transcribe`. `on_progress` runs in another thread."""
@@ -221,6 +240,11 @@ class _LoopThread:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result. An interrupt in the caller's thread cancels it and waits until it has stopped."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError(
+                "called from on_progress, which runs in the client's own thread: use another one"
+            )
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._started())
         try:
             return future.result()
@@ -232,14 +256,18 @@ class _LoopThread:
             raise
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a last coroutine and stop the loop."""
+        """Run a last coroutine and stop the loop; in the loop's own thread without waiting for either."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is None or thread is None:
             return
+        ending = asyncio.run_coroutine_threadsafe(_ending(last), loop)
+        if threading.current_thread() is thread:
+            ending.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
+            return
         try:
-            asyncio.run_coroutine_threadsafe(_ending(last), loop).result()
+            ending.result()
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()

@@ -1,6 +1,7 @@
 """Which platform a client talks to, and what is deployed there."""
 
 import asyncio
+import contextlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from fanscribe.pipeline.run import Platform
 
 if TYPE_CHECKING:
     from fanscribe.local.process import RunningPlatform
+    from fanscribe.local.spec import EndpointSpec
 
 RUNPOD_URL = "https://api.runpod.ai/v2"
 ENDPOINTS_FILE = "endpoints.toml"
@@ -65,7 +67,9 @@ async def connect(
     Raises UsageError when Runpod is asked for without key or deployment, CatalogueError for faults in
     endpoints.toml, PlatformError when the local platform cannot start.
     """
-    key = api_key or runpod_key(environment)
+    key = (api_key or runpod_key(environment) or "").strip() or None
+    if key and not (key.isascii() and key.isprintable()):
+        raise UsageError("the API key (RUNPOD_API_KEY) holds characters that no key has: copy it again")
     file = endpoints_file or _default_file(environment)
     if choice is PlatformChoice.AUTO:
         named = _has_ids(file) if key and file else False
@@ -137,10 +141,24 @@ def _runpod(key: str | None, file: Path | None, base_url: str | None) -> Connect
     return Connection(Platform(http, base_url or RUNPOD_URL, key), catalogue, "runpod")
 
 
+async def _started(specs: "list[EndpointSpec]") -> "RunningPlatform":
+    """A new platform; one that comes up while we are being cancelled is stopped again."""
+    from fanscribe.local.process import start
+
+    starting = asyncio.ensure_future(asyncio.to_thread(start, specs))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await asyncio.to_thread((await starting).stop)
+        raise
+
+
 async def _local(endpoints_file: Path | None) -> Connection:
     try:
         from fanscribe.local.process import PlatformError as LocalPlatformError
-        from fanscribe.local.process import find, start
+        from fanscribe.local.process import find
+        from fanscribe.local.spec import SpecError
     except ImportError as error:
         raise UsageError(
             f"the local platform is not installed ({error.name} is missing): pip install 'fanscribe[local]'"
@@ -150,11 +168,12 @@ async def _local(endpoints_file: Path | None) -> Connection:
         running = await asyncio.to_thread(find)
         owned = running is None
         if running is None:
-            specs = [spec_of(endpoint) for endpoint in catalogue.endpoints]
-            running = await asyncio.to_thread(start, specs)
+            running = await _started([spec_of(endpoint) for endpoint in catalogue.endpoints])
         else:
             status = await asyncio.to_thread(running.status)
             catalogue = catalogue.deployed(_already_up(status, catalogue))
+    except SpecError as error:
+        raise UsageError(str(error)) from error
     except LocalPlatformError as error:
         raise PlatformError(str(error)) from error
     # A platform on this machine is never reached through a proxy.

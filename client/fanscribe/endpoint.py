@@ -85,9 +85,12 @@ class Endpoint:
         return await self._call(self._post(f"cancel/{job_id}", b""), _worth_repeating)
 
     async def health(self) -> Health:
-        """Jobs and workers, counted by state."""
-        body = await self._retrying(self._get("health"), _worth_repeating)
-        return Health.model_validate(body)
+        """Jobs and workers, counted by state; asked once, since it is only for show."""
+        body = await self._once(self._get("health"))
+        try:
+            return Health.model_validate(body)
+        except ValidationError as error:
+            raise AnswerError(f"endpoint {self.id} sent a health report that cannot be read") from error
 
     def _get(self, path: str) -> Callable[[], Awaitable[httpx.Response]]:
         return lambda: self._http.get(f"{self._url}/{path}", headers=self._headers)

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
-import tempfile
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from threading import Event as Flag
 from typing import BinaryIO
 
 from fanscribe.contracts.errors import AudioError
+from fanscribe.scratch import no_room, scratch
 
 Audio = str | os.PathLike[str] | bytes | BinaryIO
 """A path, a URL (https, s3, data), the bytes of a file, or a file opened for reading in binary."""
@@ -24,12 +26,23 @@ def name_of(audio: Audio) -> str:
     if isinstance(audio, bytes | bytearray):
         return "audio bytes"
     if isinstance(audio, str):
-        if audio.startswith("data:"):
+        if audio.lower().startswith("data:"):
             return "data URI"
-        return audio.split("?", 1)[0] if audio.startswith(_SCHEMES) else audio
+        return _without_secrets(audio) if _is_address(audio) else audio
     if isinstance(audio, os.PathLike):
         return os.fspath(audio)
     return str(getattr(audio, "name", "audio stream"))
+
+
+def _is_address(audio: str) -> bool:
+    return audio.lower().startswith(_SCHEMES)
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without user, query and fragment."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 @asynccontextmanager
@@ -38,26 +51,35 @@ async def local_file(audio: Audio, report: Callable[[float], None]) -> AsyncIter
 
     `report` gets the share of a download that is done. Raises AudioError that names the file or URL.
     """
-    if isinstance(audio, os.PathLike) or (isinstance(audio, str) and not audio.startswith(_SCHEMES)):
+    if isinstance(audio, os.PathLike) or (isinstance(audio, str) and not _is_address(audio)):
         yield _existing(Path(audio))
         return
-    with tempfile.TemporaryDirectory(prefix="fanscribe-") as folder:
-        file = Path(folder) / "audio"
-        if isinstance(audio, str):
-            await _download(audio, file, report)
-        else:
-            await asyncio.to_thread(_store, audio, file)
+    name = name_of(audio)
+    with scratch(name) as folder:
+        file = folder / "audio"
+        try:
+            if isinstance(audio, str):
+                await _download(audio, file, report)
+            else:
+                await asyncio.to_thread(_store, audio, file)
+        except OSError as error:
+            raise no_room(name, folder, error) from error
         yield file
 
 
 def _existing(path: Path) -> Path:
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: there is no such file") from error
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        raise AudioError(f"{path}: cannot be opened ({said})") from error
+    if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{path}: is a folder; name the audio files in it")
-    if not path.exists():
-        raise AudioError(f"{path}: there is no such file")
     if not os.access(path, os.R_OK):
         raise AudioError(f"{path}: may not be read; check its permissions")
-    if path.is_file() and path.stat().st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise AudioError(f"{path}: is empty")
     return path
 

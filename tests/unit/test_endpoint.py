@@ -111,7 +111,7 @@ async def test_repeating_has_an_end() -> None:
         return httpx.Response(503)
 
     with pytest.raises(TransportError):
-        await _endpoint(answer).health()
+        await _endpoint(answer).status("j")
     assert len(calls) == ATTEMPTS
 
 

@@ -72,6 +72,7 @@ def _failed(code: ErrorCode, retryable: bool) -> dict[str, Any]:
 async def test_the_answer_is_typed_and_the_events_tell_the_way() -> None:
     platform = ScriptedPlatform(
         {"status": "IN_QUEUE"},
+        {"status": "IN_PROGRESS"},
         {"status": "IN_PROGRESS", "output": {"phase": "loading", "share": 0.5, "message": "weights"}},
         {"status": "IN_PROGRESS", "output": {"phase": "running", "share": 0.25}},
         {"status": "IN_PROGRESS", "output": {"phase": "running", "share": 0.25}},
@@ -85,6 +86,7 @@ async def test_the_answer_is_typed_and_the_events_tell_the_way() -> None:
     assert (answer.output.text, answer.attempts, answer.state.delay_ms) == ("hi", 1, 1500)
     assert [(event.state, event.share) for event in events] == [
         (State.STARTING, 0.0),
+        (State.FETCHING, 0.0),
         (State.LOADING, 0.5),
         (State.RUNNING, 0.25),
         (State.RUNNING, 0.0),

@@ -81,3 +81,22 @@ async def test_private_and_plain_addresses_are_refused(url: str) -> None:
     with pytest.raises(AudioError):
         async with local_file(url, _ignore):
             raise AssertionError("nothing to use")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:secret@host/a.mp3?token=secret#secret", "https://host/a.mp3"),
+        ("HTTPS://host/a.mp3?token=secret", "HTTPS://host/a.mp3"),
+        ("s3://bucket/key", "s3://bucket/key"),
+    ],
+)
+def test_no_part_of_an_address_that_may_be_secret_is_shown(url: str, shown: str) -> None:
+    assert name_of(url) == shown
+
+
+async def test_a_name_that_cannot_be_is_an_audio_error() -> None:
+    for name in ("a" * 5000, "a\0b"):
+        with pytest.raises(AudioError, match="cannot be opened"):
+            async with local_file(name, _ignore):
+                raise AssertionError("nothing to use")

@@ -97,7 +97,7 @@ def test_progress_goes_out_with_its_phase(model_dir: Path, job: dict[str, Any]) 
     )
     done(worker, job)
     assert {"phase": "running", "share": 0.5, "message": ""} in sent
-    assert {each["phase"] for each in sent} <= {"loading", "downloading", "running"}
+    assert {each["phase"] for each in sent} <= {"fetching", "downloading", "loading", "running"}
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,15 @@ def complain(message: object) -> None:
 def clear_errors() -> Iterator[None]:
     """Turn expected errors into a line on stderr and an exit code; anything else is a bug and keeps its trace.
 
-    Ctrl-C and SIGTERM end in INTERRUPTED after what was under way has been cleaned up.
+    Ctrl-C, SIGTERM and SIGHUP end in INTERRUPTED after what was under way has been cleaned up.
     """
     from fanscribe.contracts.errors import FanscribeError
 
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {
+        each: signal.signal(each, _interrupt)
+        for each in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(each) is not signal.SIG_IGN  # as under nohup
+    }
     try:
         yield
     except FanscribeError as error:
@@ -65,7 +69,8 @@ def clear_errors() -> Iterator[None]:
         sys.stderr.close()  # the reader of our output has gone, as with `| head`: nothing more can be said
         raise typer.Exit(Exit.FAILED) from error
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for each, handler in previous.items():
+            signal.signal(each, handler)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

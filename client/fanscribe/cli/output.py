@@ -1,6 +1,7 @@
 """Where results go: stdout, or a file that is complete or not there at all."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ def write(rendered: str | dict[str, Any], target: Path | None) -> None:
     if text and not text.endswith("\n"):
         text += "\n"
     if target is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _print(text)
         return
     try:
         if target.exists() and not target.is_file():
@@ -27,6 +27,20 @@ def write(rendered: str | dict[str, Any], target: Path | None) -> None:
         from fanscribe.contracts.errors import FanscribeError
 
         raise FanscribeError(f"-o {target}: cannot be written: {error.strerror or error}") from error
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from fanscribe.contracts.errors import FanscribeError
+
+        # What could not be written must not be tried again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise FanscribeError(f"standard output: cannot be written: {error.strerror or error}") from error
 
 
 def _replace(target: Path, text: str) -> None:

@@ -14,6 +14,7 @@ _WORDS = {
     State.SENDING: "sending",
     State.QUEUED: "waiting for a worker",
     State.STARTING: "worker starting",
+    State.FETCHING: "worker reading audio",
     State.LOADING: "model loading",
     State.RUNNING: "running",
     State.DONE: "done",
@@ -37,10 +38,10 @@ class Display:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
             self._live = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.fields[state]}"),
+                TextColumn("{task.fields[state]}", markup=False),
                 TimeElapsedColumn(),
                 console=Console(stderr=True),
                 transient=True,

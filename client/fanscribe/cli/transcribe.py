@@ -79,6 +79,7 @@ def transcribe(
         )
         options |= {"diarize": diarize, "per_channel": per_channel, "model": model, "language": language}
         options["timestamps"] = timestamps
+        _check_options(options)
         job = _Job(options, format, output, len(audio) > 1)
         _check_output(job, audio)
         codes = asyncio.run(_transcribe_all(audio, job, platform, endpoints, quiet))
@@ -107,6 +108,22 @@ def _options(numbers: dict[str, float | None]) -> dict[str, Any]:
     }
 
 
+def _check_options(options: dict[str, Any]) -> None:
+    """Let the request itself judge them, once and before anything is started; its words become ours."""
+    from fanscribe.contracts.errors import UsageError
+    from fanscribe.pipeline.request import make_request
+
+    try:
+        make_request(**options)
+    except UsageError as error:
+        said = (
+            str(error)
+            .replace("(diarize=True)", "(--diarize)")
+            .replace("diarize and per_channel", "--diarize and --per-channel")
+        )
+        raise UsageError(said.removeprefix("request: ").replace("language: ", "--language: ")) from error
+
+
 def _check_output(job: _Job, inputs: list[str]) -> None:
     """Refuse an output that cannot be written before any work is done."""
     from fanscribe.contracts.errors import UsageError
@@ -123,7 +140,10 @@ def _check_output(job: _Job, inputs: list[str]) -> None:
             raise UsageError(
                 f"-o {target}: several inputs would be written to {double[0]}; rename one of them"
             )
-        return
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"-o {target}: the folder cannot be made: {error.strerror}") from error
     folder = target if target.is_dir() else target.parent
     if not folder.is_dir():
         raise UsageError(f"-o {target}: there is no folder {folder}")

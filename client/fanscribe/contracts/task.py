@@ -207,10 +207,11 @@ class AlignOutput(AlignResult, Provenance):
 class Progress(BaseModel):
     """What a worker reports while it works (the job's `output` while IN_PROGRESS).
 
-    `phase` says what it does; `share` is the part of it that is done, 0 to 1.
+    `phase` says what it does, in this order: fetching the audio, downloading the model's weights (hardly ever),
+    loading the model, running; `share` is the part of it that is done, 0 to 1.
     """
 
-    phase: Literal["loading", "downloading", "running"]
+    phase: Literal["fetching", "downloading", "loading", "running"]
     share: float = Field(0.0, ge=0, le=1)
     message: str = ""
 

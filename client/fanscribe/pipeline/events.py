@@ -14,6 +14,7 @@ class State(StrEnum):
     SENDING = "sending"
     QUEUED = "queued"
     STARTING = "starting"
+    FETCHING = "fetching"
     LOADING = "loading"
     RUNNING = "running"
     DONE = "done"

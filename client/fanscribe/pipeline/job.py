@@ -32,6 +32,14 @@ HEALTH_INTERVAL_S = 0.5
 """How often the endpoint's workers are looked at while the job is queued."""
 
 
+_STATES = {
+    "fetching": State.FETCHING,
+    "downloading": State.LOADING,
+    "loading": State.LOADING,
+    "running": State.RUNNING,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a task's last job gave, and how it went."""
@@ -140,7 +148,7 @@ async def _watch(
 async def _worker_starting(endpoint: Endpoint) -> bool:
     try:
         return (await endpoint.health()).workers.initializing > 0
-    except (FanscribeError, ValidationError):
+    except FanscribeError:
         return False  # it is only shown; the job's own status decides
 
 
@@ -148,12 +156,13 @@ def _event(task_id: str, stage: Stage, state: JobState, starting: bool, last: Ev
     if state.status is JobStatus.IN_QUEUE:
         was_starting = last is not None and last.state is State.STARTING
         return Event(task_id, stage, State.STARTING if starting or was_starting else State.QUEUED)
+    if state.output is None:  # just taken; the first thing a worker does is to read its audio
+        return Event(task_id, stage, State.FETCHING)
     try:
         progress = Progress.model_validate(state.output)
     except ValidationError:
         return Event(task_id, stage, State.RUNNING)
-    now = State.RUNNING if progress.phase == "running" else State.LOADING
-    return Event(task_id, stage, now, progress.share, progress.message)
+    return Event(task_id, stage, _STATES[progress.phase], progress.share, progress.message)
 
 
 def _read(stage: Stage, endpoint: str, state: JobState) -> Provenance:

@@ -9,9 +9,10 @@ from pathlib import Path
 from threading import Event as Flag
 
 from fanscribe import media
-from fanscribe.contracts.errors import AudioError, FanscribeError
+from fanscribe.contracts.errors import AudioError
 from fanscribe.contracts.task import Stage
 from fanscribe.pipeline.events import Event, Listener, State
+from fanscribe.scratch import no_room
 
 SHORTEST_S = 0.1
 """Less audio than this, in seconds, cannot hold a word and is refused."""
@@ -70,10 +71,7 @@ def _transcode(
             targets = {channel: stack.enter_context(file.open("wb")) for channel, file in files.items()}
             done = media.transcode(source, name, targets, on_progress=report, stopped=stopped.is_set)
     except OSError as error:
-        raise FanscribeError(
-            f"{name}: the decoded audio could not be written to {folder} ({error.strerror or error}): make room "
-            "there, or set TMPDIR to a folder that has some"
-        ) from error
+        raise no_room(name, folder, error) from error
     if done.duration_s < SHORTEST_S:
         raise AudioError(
             f"{name}: holds {done.duration_s:.2f} s of audio, at least {SHORTEST_S} s are needed"

@@ -22,7 +22,7 @@ class Request(BaseModel):
     """One request: everything but the audio.
 
     `num_speakers` is exact, the other two are bounds; all three need diarization. `deadline_s` is the time the
-    whole call may take, in seconds; None for no limit.
+    whole call may take, in seconds; None for no limit, at most a week.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +38,7 @@ class Request(BaseModel):
     min_speakers: int | None = Field(default=None, ge=1, le=64)
     max_speakers: int | None = Field(default=None, ge=1, le=64)
     speaker_names: tuple[str, ...] = ()
-    deadline_s: float | None = Field(default=None, gt=0)
+    deadline_s: float | None = Field(default=None, gt=0, le=604_800, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Request":

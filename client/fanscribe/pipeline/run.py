@@ -1,7 +1,6 @@
 """The fan-out: prepare the audio, run every task of the plan at once, merge what comes back."""
 
 import asyncio
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import httpx
 
 from fanscribe import media
 from fanscribe.catalogue import Catalogue
-from fanscribe.contracts.errors import DeadlineError, FanscribeError
+from fanscribe.contracts.errors import FanscribeError
 from fanscribe.contracts.task import (
     DiarizeInput,
     DiarizeOutput,
@@ -31,6 +30,7 @@ from fanscribe.pipeline.plan import Plan, PlannedTask, asked_timestamps, make_pl
 from fanscribe.pipeline.prepare import Prepared, prepare
 from fanscribe.pipeline.request import Request, SpeakerDetection
 from fanscribe.pipeline.transport import references
+from fanscribe.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +61,17 @@ async def transcribe(
 ) -> Transcript:
     """The transcript of one local file. `name` is what messages call it.
 
-    Raises UsageError before anything is sent, DeadlineError when the deadline passes, else the error of the
-    recogniser. A failed diarization, or a failed channel beside others, leaves a partial transcript.
+    Raises UsageError before anything is sent, else the error of the recogniser. A failed diarization, or a
+    failed channel beside others, leaves a partial transcript. The caller keeps the deadline.
     """
-    try:
-        async with asyncio.timeout(request.deadline_s):
-            facts = await asyncio.to_thread(media.probe, source, name)
-            known_s = None if facts.duration_estimated else facts.duration_s
-            plan = make_plan(request, catalogue, channels=facts.channels, duration_s=known_s)
-            with _scratch(name) as folder:
-                prepared = await prepare(source, name, plan.channels, Path(folder), listener)
-                async with references(prepared.files, platform.objects) as audio:
-                    outcomes = await _fan_out(plan, audio, platform, listener)
-    except TimeoutError as error:
-        raise DeadlineError(
-            f"{name}: not done within the deadline of {request.deadline_s:g} s; its jobs were cancelled"
-        ) from error
+    facts = await asyncio.to_thread(media.probe, source, name)
+    known_s = None if facts.duration_estimated else facts.duration_s
+    plan = make_plan(request, catalogue, channels=facts.channels, duration_s=known_s)
+    with scratch(name) as folder:
+        prepared = await prepare(source, name, plan.channels, folder, listener)
+        async with references(prepared.files, platform.objects) as audio:
+            outcomes = await _fan_out(plan, audio, platform, listener)
     return _join(plan, prepared, outcomes)
-
-
-def _scratch(name: str) -> "tempfile.TemporaryDirectory[str]":
-    try:
-        return tempfile.TemporaryDirectory(prefix="fanscribe-")
-    except OSError as error:
-        raise FanscribeError(
-            f"{name}: no temporary folder can be made ({error.strerror or error}): set TMPDIR"
-        ) from error
 
 
 async def _fan_out(

@@ -28,7 +28,8 @@ def unheard(speech: Sequence[Span], words: Sequence[Word]) -> list[Span]:
         while first < len(words) and words[first].end <= span.start:
             first += 1
         at = span.start
-        for word in words[first:]:
+        for number in range(first, len(words)):
+            word = words[number]
             if word.start >= span.end:
                 break
             if word.start - at >= SHORTEST_S:
