@@ -170,6 +170,11 @@ async def _local(endpoints_file: Path | None) -> Connection:
         if running is None:
             running = await _started([spec_of(endpoint) for endpoint in catalogue.endpoints])
         else:
+            if endpoints_file is not None:
+                raise UsageError(
+                    f"{endpoints_file}: a local platform is up already at {running.url} with endpoints of its own; "
+                    "leave the file out, or stop that one first: fanscribe local down"
+                )
             status = await asyncio.to_thread(running.status)
             catalogue = catalogue.deployed(_already_up(status, catalogue))
     except SpecError as error:

@@ -65,3 +65,26 @@ def test_the_key_of_the_platforms_own_config_file_counts(tmp_path: Path) -> None
     assert runpod_key({"HOME": str(tmp_path)}) == "from-file"
     assert runpod_key({"HOME": str(tmp_path), "RUNPOD_API_KEY": "from-env"}) == "from-env"
     assert runpod_key({"HOME": str(tmp_path / "elsewhere")}) is None
+
+
+async def test_a_file_is_not_silently_ignored_where_a_platform_is_up(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Up:
+        url = "http://127.0.0.1:1"
+
+    monkeypatch.setattr("fanscribe.local.process.find", Up)
+    (here / "mine.toml").write_text(ENDPOINTS)
+    with pytest.raises(
+        UsageError, match=r"mine\.toml: a local platform is up already at http://127\.0\.0\.1:1"
+    ):
+        await connect(
+            PlatformChoice.LOCAL, endpoints_file=here / "mine.toml", environment={"HOME": str(here)}
+        )
+
+
+@pytest.mark.parametrize("key", ["rpa_sécret", "rpa\nsecret"])
+async def test_a_key_that_cannot_be_is_refused_without_showing_it(here: Path, key: str) -> None:
+    with pytest.raises(UsageError, match="RUNPOD_API_KEY") as caught:
+        await connect(PlatformChoice.RUNPOD, environment={"RUNPOD_API_KEY": key, "HOME": str(here)})
+    assert "rpa" not in str(caught.value)
