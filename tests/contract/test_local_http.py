@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ from fanscribe.local.process import RunningPlatform, start
 from fanscribe.local.spec import EndpointSpec
 
 MB = 1024 * 1024
+SMALL = Path(__file__).resolve().parent.parent / "data" / "local_workers" / "small.py"
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,7 @@ def until(found: Callable[[], Any], limit_s: float = 10.0) -> Any:
         (b'{"input": {}, "policy": []}', "policy"),
         (b'{"input": {}, "policy": {"executionTimeout": 10}}', "policy.executionTimeout"),
         (b'{"input": {}, "policy": {"ttl": "soon"}}', "policy.ttl"),
+        (b'{"input": {}, "policy": {"ttl": 1' + b"0" * 400 + b"}}", "policy.ttl"),
         (b'{"input": ' + b"[" * 100_000 + b"}", "not valid JSON"),
     ],
 )
@@ -93,6 +97,14 @@ def test_a_bad_request_is_400_and_says_what_is_wrong(http: httpx.Client, content
     answer = http.post("/v2/e/run", content=content)
     assert answer.status_code == 400
     assert word in answer.json()["error"]
+
+
+def test_a_wait_that_is_no_number_is_400(http: httpx.Client) -> None:
+    for given in ("²", "-1", "1" * 10, "1" * 5000, "soon"):
+        answer = http.post("/v2/e/runsync", params={"wait": given}, json={"input": {}})
+        assert answer.status_code == 400
+        assert "wait must be" in answer.json()["error"]
+    assert http.get("/v2/e/job-take-batch/w1", params={"batch_size": "²"}).status_code == 400
 
 
 def test_unknown_things_are_404(http: httpx.Client) -> None:
@@ -158,6 +170,32 @@ def test_runsync_gives_up_waiting_but_not_the_job(http: httpx.Client) -> None:
     assert take(http, "w1")["id"] == body["id"]
     done(http, "w1", body["id"], {"output": 1})
     assert http.get(f"/v2/e/status-sync/{body['id']}?wait=1000").json()["output"] == 1
+
+
+def test_runsync_and_status_sync_wait_past_streamed_parts_for_the_end(
+    http: httpx.Client, threads: ThreadPoolExecutor
+) -> None:
+    sync = threads.submit(http.post, "/v2/e/runsync", json={"input": {}})
+    job_id = take(http, "w1")["id"]
+    status_sync = threads.submit(http.get, f"/v2/e/status-sync/{job_id}")
+    for part in (1, 2):
+        time.sleep(0.2)
+        http.post(f"/v2/e/job-stream/w1/{job_id}?gpu=x", content=json.dumps({"output": part}))
+    time.sleep(0.2)
+    assert not sync.done()
+    assert not status_sync.done()
+    done(http, "w1", job_id, {"output": "all"})
+    for held in (sync, status_sync):
+        body = held.result(5).json()
+        assert (body["status"], body["output"]) == ("COMPLETED", "all")
+
+
+def test_a_job_that_expires_ends_the_wait_for_it(http: httpx.Client, threads: ThreadPoolExecutor) -> None:
+    job_id = submit(http, policy={"ttl": 10_000})
+    began = time.monotonic()
+    held = threads.submit(http.get, f"/v2/e/status-sync/{job_id}?wait=30000")
+    assert held.result(20).status_code == 404
+    assert time.monotonic() - began < 13
 
 
 def test_a_batch_of_jobs_is_a_list(http: httpx.Client) -> None:
@@ -230,6 +268,26 @@ def test_a_refused_result_fails_the_job(http: httpx.Client) -> None:
     body = status(http, job_id)
     assert body["status"] == "FAILED"
     assert "larger than 10 MB" in body["error"]
+
+
+@pytest.mark.parametrize("body", [{"output": "x" * 5000}, {"status": "IN_PROGRESS", "output": "x" * 5000}])
+def test_a_connection_lost_in_the_midst_of_a_result_leaves_the_job_running(
+    http: httpx.Client, platform: RunningPlatform, body: dict[str, str]
+) -> None:
+    job_id = submit(http)
+    take(http, "w1")
+    connection = HTTPConnection(platform.url.removeprefix("http://"), timeout=5)
+    connection.putrequest("POST", f"/v2/e/job-done/w1/{job_id}?gpu=x")
+    connection.putheader("Authorization", platform.key)
+    content = json.dumps(body).encode()
+    connection.putheader("Content-Length", str(len(content)))
+    connection.endheaders(content[:3000])
+    time.sleep(0.1)
+    connection.close()
+    time.sleep(0.2)
+    assert status(http, job_id)["status"] == "IN_PROGRESS"
+    done(http, "w1", job_id, {"output": 1})
+    assert status(http, job_id)["output"] == 1
 
 
 def test_streamed_parts_are_drained_once_and_wake_the_reader(
@@ -392,6 +450,7 @@ def test_faults_can_be_set_seen_and_taken_back(http: httpx.Client, platform: Run
     assert 'fanscribe_local_fault_hits_total{rule="0",kind="error"} 2' in http.get("/metrics").text
     fault(http)
     assert http.get("/local/faults").json() == []
+    assert http.put("/local/faults", json=[{"kind": []}]).status_code == 400
     wrong = http.put("/local/faults", json=[{"kind": "error", "rate": 2}])
     assert wrong.status_code == 400
     assert "rate must be 0 to 1" in wrong.json()["error"]
@@ -466,6 +525,38 @@ def test_a_restart_loses_no_job(http: httpx.Client, platform: RunningPlatform) -
     done(http, "w", running, {"output": "of an earlier life"}, "faulty")
     assert [take(http, "w", "faulty", busy=1)["id"] for _ in range(2)] == [running, waiting]
     assert platform.status()["restarts"] == 1
+
+
+def test_a_restart_answers_each_job_once_and_refuses_what_is_under_way(
+    receiver: tuple[str, type[Receiver]],
+) -> None:
+    url, kind = receiver
+    spec = EndpointSpec("e", (sys.executable, str(SMALL)), ram_bytes=100 * MB, max_retries=0)
+    with (
+        start([spec]) as platform,
+        httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=40) as http,
+    ):
+        running = submit(http, asked={"sleep_s": 0.7}, webhook=url)
+        until(lambda: status(http, running)["status"] == "IN_PROGRESS")
+        half = HTTPConnection(platform.url.removeprefix("http://"), timeout=5)
+        half.putrequest("POST", "/v2/e/run")
+        half.putheader("Authorization", platform.key)
+        content = json.dumps({"input": {}, "webhook": url}).encode()
+        half.putheader("Content-Length", str(len(content)))
+        half.endheaders(content[:5])
+        http.put("/local/faults", json=[{"kind": "restart", "seconds": 0.3, "times": 1}])
+        second = submit(http, asked={}, webhook=url)
+        # The body that began before the restart ends after it: what is accepted must not be lost.
+        until(lambda: http.get("/v2/e/health").status_code == 200)
+        half.send(content[5:])
+        assert half.getresponse().status == 502
+        half.close()
+        for job_id in (running, second):
+            assert http.get(f"/v2/e/status-sync/{job_id}").json()["status"] == "COMPLETED"
+        until(lambda: len(kind.bodies) >= 2)
+        time.sleep(0.3)
+        assert sorted(body["id"] for body in kind.bodies) == sorted([running, second])
+        assert {body["status"] for body in kind.bodies} == {"COMPLETED"}
 
 
 def test_without_a_key_only_loopback_names_are_served() -> None:

@@ -245,14 +245,22 @@ def test_the_sdks_asyncio_endpoint(sdk: Callable[[str], Any], platform: RunningP
             output = await job.output(timeout=20)
             streaming = await runpod.AsyncioEndpoint("generator", session, platform.key).run({"count": 2})
             parts = [part async for part in streaming.stream()]
-            slow = await runpod.AsyncioEndpoint("concurrent", session, platform.key).run({"sleep_s": 60})
+            busy = runpod.AsyncioEndpoint("concurrent", session, platform.key)
+            slow = await busy.run({"sleep_s": 60})
+            health.update(await busy.health())
+            purged.update(await echo.purge_queue())
             return output, await job.status(), parts, await slow.cancel()
 
+    health: dict[str, Any] = {}
+    purged: dict[str, Any] = {}
     output, word, parts, cancelled = asyncio.run(use())
     assert output["echo"] == {"a": 1}
     assert word == "COMPLETED"
     assert parts == [{"number": 0}, {"number": 1}]
     assert cancelled["status"] == "CANCELLED"
+    assert health["jobs"]["inQueue"] + health["jobs"]["inProgress"] == 1
+    assert set(health["workers"]) == {"idle", "initializing", "ready", "running", "throttled", "unhealthy"}
+    assert purged == {"removed": 0, "status": "completed"}
 
 
 def test_the_sdk_says_that_a_key_is_wrong(sdk: Callable[[str], Any], platform: RunningPlatform) -> None:

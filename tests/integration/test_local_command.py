@@ -1,5 +1,6 @@
 """`fanscribe local up | status | logs | down` as a user types them."""
 
+import contextlib
 import json
 import os
 import re
@@ -17,8 +18,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from fanscribe.cli.local import overview
-from fanscribe.local.process import start
+from fanscribe.cli.local import down, overview, up
+from fanscribe.local.process import find, start
 from fanscribe.local.spec import MIB, EndpointSpec
 
 SMALL = Path(__file__).resolve().parent.parent / "data" / "local_workers" / "small.py"
@@ -48,8 +49,10 @@ def detached(environment: dict[str, str]) -> Iterator[str]:
     assert done.returncode == 0, done.stderr
     found = re.search(r"http://127\.0\.0\.1:\d+", done.stdout)
     assert found is not None
-    yield found[0]
-    assert called(environment, "down").returncode == 0
+    try:
+        yield found[0]
+    finally:
+        assert called(environment, "down").returncode == 0
 
 
 def until(found: Callable[[], Any], limit_s: float = 15.0) -> Any:
@@ -139,9 +142,11 @@ def working(environment: dict[str, str]) -> Iterator[tuple[str, str]]:
         for name in ("one", "two.5")
     ]
     platform = start(specs, detach=True)
-    until(lambda: sum("hello" in Path(log["path"]).read_text() for log in platform.logs()) == 2)
-    yield platform.url, platform.key
-    platform.stop()
+    try:
+        until(lambda: sum("hello" in Path(log["path"]).read_text() for log in platform.logs()) == 2)
+        yield platform.url, platform.key
+    finally:
+        platform.stop()
 
 
 def test_logs_are_shown_by_endpoint_and_followed(
@@ -163,6 +168,87 @@ def test_logs_are_shown_by_endpoint_and_followed(
         assert "hello from one" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+def test_following_logs_ends_with_the_platform(environment: dict[str, str], working: tuple[str, str]) -> None:
+    with subprocess.Popen(
+        command("logs", "--follow", "one"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "hello from one" in process.stdout.readline()
+        running = find()
+        assert running is not None
+        running.stop()
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
+
+
+def test_of_two_that_start_at_once_one_says_that_the_other_runs(environment: dict[str, str]) -> None:
+    both = [
+        subprocess.Popen(
+            command("up", "--detach", "--port", "0"),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=30) for process in both]
+    try:
+        assert sorted(process.returncode for process in both) == [0, 1]
+        assert "running already" in "".join(errors for _, errors in said)
+    finally:
+        for output, _ in said:
+            if found := re.search(r"\(process (\d+)\)", output):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(found[1]), signal.SIGTERM)
+    until(lambda: find() is None)
+
+
+def test_a_platform_that_does_not_answer_is_named_and_can_be_ended(
+    environment: dict[str, str], working: tuple[str, str]
+) -> None:
+    running = find()
+    assert running is not None
+    os.kill(running.pid, signal.SIGSTOP)
+    for words in (["status"], ["up", "--detach", "--port", "0"]):
+        done = called(environment, *words)
+        assert done.returncode == 1
+        assert "runs but does not answer" in done.stderr
+    down = called(environment, "down")
+    assert down.returncode == 0
+    assert down.stdout.startswith("stopped")
+    assert "does not answer" in down.stderr
+    assert not running.alive
+
+
+def test_nothing_is_left_after_up_and_down_twenty_times(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [EndpointSpec("small", (sys.executable, str(SMALL)), ram_bytes=100 * MIB)]
+    monkeypatch.setattr("fanscribe.deploy.local.local_specs", lambda _: specs)
+    for number in range(20):
+        up(detach=True, port=0, endpoints=None)
+        running = find()
+        assert running is not None
+        if number % 5 == 0:
+            body = httpx.post(
+                f"{running.url}/v2/small/runsync",
+                json={"input": {}},
+                headers={"Authorization": running.key},
+                timeout=20,
+            ).json()
+            assert body["status"] == "COMPLETED"
+        down()
+        assert not running.alive
+        assert find() is None
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_status_watch_shows_the_state_until_ctrl_c(

@@ -1,11 +1,14 @@
 """The platform as a process with worker processes: scaling, memory, and that nothing outlives it."""
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +19,9 @@ import httpx
 import psutil
 import pytest
 
-from fanscribe.local.process import PlatformError, PortInUseError, RunningPlatform, find, start
+from fanscribe.local.memory import Limits
+from fanscribe.local.process import PlatformError, PortInUseError, RunningPlatform, find, one_at_a_time, start
+from fanscribe.local.server import Settings, serve
 from fanscribe.local.spec import MIB, EndpointSpec
 from fanscribe.local.sweep import sweep
 
@@ -187,6 +192,79 @@ def test_jobs_outlive_the_platform_where_it_keeps_its_folder(tag: str, tmp_path:
         assert http.get(f"/v2/small/status-sync/{job_id}").json()["status"] == "COMPLETED"
 
 
+def test_no_job_is_accepted_and_lost_while_the_platform_stops(tag: str, tmp_path: Path) -> None:
+    accepted: list[str] = []
+    stopped = threading.Event()
+
+    def submit_until_refused() -> None:
+        with client(platform) as http, contextlib.suppress(httpx.TransportError):
+            while not stopped.is_set():
+                answer = http.post("/v2/small/run", json={"input": {}})
+                if answer.status_code == 503:
+                    return
+                accepted.append(answer.json()["id"])
+
+    endpoint = spec(tag, max_workers=1, min_workers=1)
+    with start([endpoint], data_dir=tmp_path / "data", rate_limits=False) as platform:
+        callers = [threading.Thread(target=submit_until_refused) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        until(lambda: len(accepted) > 50)
+        platform.stop()
+        stopped.set()
+        for caller in callers:
+            caller.join()
+    with start([spec(tag, max_workers=0)], data_dir=tmp_path / "data") as platform, client(platform) as http:
+        assert [job_id for job_id in accepted if http.get(f"/v2/small/status/{job_id}").is_error] == []
+
+
+def test_jobs_outlive_a_platform_that_is_stopped_while_it_is_away(tag: str, tmp_path: Path) -> None:
+    kept = spec(tag, max_workers=0)
+    with start([kept], data_dir=tmp_path / "data") as platform, client(platform) as http:
+        http.put("/local/faults", json=[{"kind": "restart", "seconds": 60, "times": 1}])
+        job_id = submit(http)
+        assert http.get(f"/v2/small/status/{job_id}").status_code == 502
+    with start([kept], data_dir=tmp_path / "data") as platform, client(platform) as http:
+        assert http.get(f"/v2/small/status/{job_id}").json()["status"] == "IN_QUEUE"
+
+
+@pytest.mark.parametrize("junk", ["[]", "{", '{"small": [1]}', '{"small": [{"id": "a"}]}'])
+def test_a_journal_that_is_junk_is_named_and_does_not_stop_the_start(
+    tag: str, tmp_path: Path, junk: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "journal.json").write_text(junk)
+    with start([spec(tag)], data_dir=tmp_path / "data", show_log=True) as platform:
+        assert platform.status()["endpoints"][0]["queued"] == 0
+    assert "journal.json is not a journal of this program" in capfd.readouterr().err
+
+
+def test_the_log_does_not_show_what_a_webhooks_url_carries(
+    tag: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with start([spec(tag)], show_log=True, log_level="info") as platform, client(platform) as http:
+        webhook = f"{platform.url}/ping?token=open-sesame"
+        asked = {"input": {}, "webhook": webhook}
+        job_id = http.post("/v2/small/run", json=asked).json()["id"]
+        assert http.post(f"/v2/small/cancel/{job_id}").json()["status"] == "CANCELLED"
+        # A webhook answered with another code than 200 is sent again ten seconds later: the first is enough.
+        time.sleep(0.5)
+    assert "open-sesame" not in capfd.readouterr().err
+
+
+def test_what_goes_wrong_when_it_is_ready_is_told_as_it_is() -> None:
+    def ready(url: str, logs: Path) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    async def run() -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            await serve(Settings([EndpointSpec("e")], Limits(1024 * MIB)), bound, ready, asyncio.Event())
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        asyncio.run(run())
+
+
 def test_nothing_is_left_after_twenty_times_up_and_down(tag: str, tmp_path: Path) -> None:
     for _ in range(20):
         with start([spec(tag, min_workers=1)]) as platform:
@@ -259,15 +337,64 @@ def test_what_even_the_reaper_could_not_end_goes_at_the_next_start(tag: str, tmp
 def test_a_detached_platform_is_found_and_stopped(tag: str, tmp_path: Path) -> None:
     assert find() is None
     started = start([spec(tag, min_workers=1)], detach=True)
-    state = tmp_path / "state" / "local.json"
-    assert state.stat().st_mode & 0o777 == 0o600
-    found = find()
-    assert found is not None
-    assert (found.url, found.pid) == (started.url, started.pid)
-    until(lambda: carrying(tag))
-    found.stop()
-    assert find() is None
-    assert not state.exists()
+    try:
+        state = tmp_path / "state" / "local.json"
+        assert state.stat().st_mode & 0o777 == 0o600
+        found = find()
+        assert found is not None
+        assert (found.url, found.pid) == (started.url, started.pid)
+        until(lambda: carrying(tag))
+        found.stop()
+        assert find() is None
+        assert not state.exists()
+    finally:
+        started.stop()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "of-the-environment"), ("given", "given")])
+def test_the_key_of_the_environment_is_taken_noted_and_not_handed_on(
+    tag: str, monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("FANSCRIBE_LOCAL_KEY", "of-the-environment")
+    started = start([spec(tag, min_workers=1)], detach=True, key=given)
+    try:
+        found = find()
+        assert found is not None
+        assert found.key == expected
+        (worker,) = until(lambda: [each for each in workers(found) if each["pid"]])
+        environment = until(lambda: psutil.Process(worker["pid"]).environ())
+        assert environment["RUNPOD_AI_API_KEY"] == expected
+        assert "FANSCRIBE_LOCAL_KEY" not in environment
+        found.stop()
+        assert find() is None
+    finally:
+        started.stop()
+
+
+def test_ctrl_c_before_the_state_file_leaves_no_platform(tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[RunningPlatform] = []
+
+    def interrupted(platform: RunningPlatform) -> Path:
+        seen.append(platform)
+        until(lambda: carrying(tag))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fanscribe.local.process.write_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start([spec(tag, min_workers=1)], detach=True)
+    assert not psutil.pid_exists(seen[0].pid)
+    until(lambda: not carrying(tag))
+
+
+def test_a_state_folder_that_cannot_be_written_is_said_so(
+    tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FANSCRIBE_STATE_DIR", str(tmp_path / "file" / "state"))
+    with pytest.raises(PlatformError, match="FANSCRIBE_STATE_DIR"):
+        start([spec(tag)], detach=True)
+    with pytest.raises(PlatformError, match="FANSCRIBE_STATE_DIR"), one_at_a_time():
+        pass
 
 
 def test_a_stale_state_file_is_removed(tmp_path: Path) -> None:

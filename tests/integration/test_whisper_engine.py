@@ -105,6 +105,18 @@ def test_short_windows_hear_the_same_words(
 
 
 @pytest.mark.speech
+def test_short_windows_do_not_decide_the_language(
+    hear: Hear, speech_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = sound(speech_dir / "jfk.flac")[: 3 * 16_000]
+    short = hear(samples)
+    monkeypatch.setattr(decoder_module, "window_s", lambda speech_s: MAX_WINDOW_S)
+    full = hear(samples)
+    assert short.language == full.language == "en"
+    assert short.language_probability == pytest.approx(full.language_probability, abs=1e-6)
+
+
+@pytest.mark.speech
 def test_words_have_plausible_times(hear: Hear, speech_dir: Path) -> None:
     result = hear(sound(speech_dir / "jfk.flac"), language="en")
     words = [word for segment in result.segments for word in segment.words]

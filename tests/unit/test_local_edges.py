@@ -20,6 +20,7 @@ from fanscribe.local import reaper
 from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.faults import ERROR, KINDS, LOST_RESULT, FaultError, FaultRule, Faults, rules_from_json
 from fanscribe.local.job import Job, Policy, Status
+from fanscribe.local.launcher import Launcher
 from fanscribe.local.machine import memory_limits, parse_size, usable_ram_bytes
 from fanscribe.local.memory import overrun
 from fanscribe.local.metrics import exposition
@@ -30,6 +31,7 @@ from fanscribe.local.rates import PLATFORM_LIMITS, RateLimit, RateLimiter, TooMa
 from fanscribe.local.spec import MIB, EndpointSpec
 from fanscribe.local.watch import gpu_memory, memory_of_groups
 from fanscribe.local.webhooks import WebhookPolicy, Webhooks
+from fanscribe.local.worker import Worker
 
 POLICY = Policy(100.0, 1000.0)
 
@@ -90,6 +92,8 @@ def test_a_rule_strikes_at_its_rate_as_often_as_it_may() -> None:
         ({}, "JSON list"),
         ([1], "rule 0"),
         ([{"kind": "gremlin"}], "kind must be one of"),
+        ([{"kind": []}], "kind must be one of"),
+        ([{"kind": "error", "seconds": 10**400}], "seconds"),
         ([{"kind": "error"}, {"kind": "error", "rat": 1}], "rule 1: unknown fields rat"),
         ([{"kind": "error", "rate": True}], "rate"),
         ([{"kind": "error", "status": 200}], "status must be 400 to 599"),
@@ -194,6 +198,59 @@ def test_objects_are_capped_one_by_one_and_together_and_expire(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
     assert (store.used_bytes, len(store)) == (0, 0)
     assert not store.delete(name)
+
+
+def test_objects_of_an_earlier_life_are_kept_for_the_rest_of_their_time(tmp_path: Path) -> None:
+    limits = ObjectLimits(object_bytes=10, total_bytes=15, lifetime_s=60)
+    name, _, _ = asyncio.run(ObjectStore(tmp_path, limits).put(upload(b"1234567890")))
+    (tmp_path / "cut-off.part").write_bytes(b"12")
+    written = (tmp_path / name).stat().st_mtime
+    clock = Clock()
+    clock.now = written + 50
+    store = ObjectStore(tmp_path, limits, clock)
+    assert store.path(name) == tmp_path / name
+    assert (len(store), store.used_bytes) == (1, 10)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    clock.now = written + 61
+    assert len(ObjectStore(tmp_path, limits, clock)) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fifty_logs_of_past_workers_are_kept_by_endpoint_and_those_of_live_ones(tmp_path: Path) -> None:
+    async def run() -> set[str]:
+        launcher = Launcher(tmp_path, key=None)
+        worker = Worker("live", "e", external=False, started_at=0.0)
+        gone = asyncio.Event()
+        launcher.start(EndpointSpec("e", ("sleep", "60")), worker, lambda worker, code: gone.set())
+        while worker.pid is None:
+            await asyncio.sleep(0.01)
+        os.utime(launcher.log_file(worker), (1, 1))
+        for name, count in (("e", 60), ("f.2", 3)):
+            for number in range(count):
+                path = launcher.logs / f"{name}.{number:03}.log"
+                path.write_text("x")
+                os.utime(path, (1000 + number, 1000 + number))
+        (launcher.logs / "platform.log").write_text("x")
+        launcher.trim_logs()
+        left = {path.name for path in launcher.logs.iterdir()}
+        launcher.end(worker, 0.0)
+        await gone.wait()
+        return left
+
+    expected = {f"e.{number:03}.log" for number in range(10, 60)} | {f"f.2.{n:03}.log" for n in range(3)}
+    assert asyncio.run(run()) == expected | {"e.live.log", "platform.log"}
+
+
+def test_homes_of_workers_that_a_killed_platform_left_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "workers" / "old" / "tmp").mkdir(parents=True)
+
+    async def run() -> None:
+        launcher = Launcher(tmp_path, key=None)
+        launcher.open(temporary=False)
+        await launcher.close()
+
+    asyncio.run(run())
+    assert not (tmp_path / "workers").exists()
 
 
 def test_sizes_are_read_with_their_units() -> None:
@@ -310,8 +367,9 @@ def test_metrics_escape_what_they_quote() -> None:
                 "running": 0,
                 "throttled": True,
                 "delay_s": 0.5,
-                "execution_s": 1,
-                "totals": {"COMPLETED": 7},
+                "execution_s": 1234567.125,
+                "timed_jobs": 7,
+                "totals": {"COMPLETED": 1234567},
                 "workers": [
                     {"id": "w", "state": "idle", "rss": 5},
                     {"id": "v", "state": "idle", "rss": None},
@@ -321,7 +379,10 @@ def test_metrics_escape_what_they_quote() -> None:
     }
     lines = exposition(state).splitlines()
     assert 'fanscribe_local_jobs_queued{endpoint="a\\"b\\\\"} 3' in lines
-    assert 'fanscribe_local_jobs_total{endpoint="a\\"b\\\\",event="completed"} 7' in lines
+    assert 'fanscribe_local_jobs_total{endpoint="a\\"b\\\\",event="completed"} 1234567' in lines
+    assert 'fanscribe_local_job_execution_seconds_sum{endpoint="a\\"b\\\\"} 1234567.125' in lines
+    assert 'fanscribe_local_job_execution_seconds_count{endpoint="a\\"b\\\\"} 7' in lines
+    assert "# TYPE fanscribe_local_job_execution_seconds summary" in lines
     assert 'fanscribe_local_workers{endpoint="a\\"b\\\\",state="idle"} 2' in lines
     assert "fanscribe_local_memory_ram_limit_bytes 10" in lines
     assert sum("worker_memory_bytes{" in line for line in lines) == 1

@@ -266,6 +266,58 @@ def test_a_worker_that_ends_in_order_without_a_job_is_no_crash(world: World) -> 
     assert len(world.started()) == 1
 
 
+def test_a_command_that_ends_at_once_and_in_order_does_not_spin(world: World) -> None:
+    job = world.submit("a")
+    for delay_s in (0.5, 1.0):
+        world.endpoint().worker_gone(world.started()[0], 0)
+        assert world.started() == []
+        world.now += delay_s
+    world.endpoint().worker_gone(world.started()[0], 0)
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert "exit code 0" in job.error
+
+
+def test_a_worker_that_takes_too_much_memory_while_it_starts_does_not_loop(world: World) -> None:
+    endpoint, job = world.endpoint(), world.submit("a")
+    for _ in range(3):
+        (worker,) = world.started()
+        assert not endpoint.measured(worker, 4000 * MIB)
+        assert endpoint.measured(worker, 4000 * MIB)
+        endpoint.worker_gone(worker, -9)
+        assert world.started() == []
+        world.now += 60
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert "raise ram_bytes" in job.error
+
+
+def test_a_draining_worker_that_takes_too_much_memory_is_ended_as_well(world: World) -> None:
+    endpoint, job = world.endpoint(), world.submit("a")
+    endpoint.take(worker := world.up(), 1)
+    endpoint.end_worker(worker, "another endpoint needs its memory")
+    endpoint.measured(worker, 4000 * MIB)
+    assert endpoint.measured(worker, 4000 * MIB)
+    assert job.status is Status.FAILED
+    assert endpoint.crashes == 0
+
+
+def test_what_stays_due_is_no_timer() -> None:
+    small = EndpointSpec("small", ("x",), ram_bytes=600 * MIB, max_workers=2, scaler_value=4)
+    big = EndpointSpec("big", ("x",), ram_bytes=800 * MIB, scaler_value=4)
+    world = World(small, big, ram_mib=1000)
+    world.submit("a", "small")
+    world.endpoint("small").take(world.up("small"), 1)
+    world.submit("b", "big")
+    world.fleet.decide()
+    assert world.fleet.next_due() == 1004
+    world.now += 5
+    world.fleet.decide()
+    due = world.fleet.next_due()
+    assert due is not None
+    assert due > world.now
+
+
 def test_an_idle_worker_ends_after_its_timeout_but_the_minimum_stays() -> None:
     world = World(EndpointSpec("e", ("x",), min_workers=1, max_workers=2, idle_timeout_s=5))
     kept = world.up()

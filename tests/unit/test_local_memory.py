@@ -50,6 +50,19 @@ def test_a_spec_that_can_never_fit_is_refused_with_its_figures() -> None:
         check_fits(Limits(2 * GIB), [gpu])
 
 
+def test_a_minimum_that_leaves_no_room_for_another_endpoint_is_refused() -> None:
+    kept = EndpointSpec("kept", ("x",), ram_bytes=3 * GIB, min_workers=2, max_workers=2)
+    with pytest.raises(
+        NeverFitsError, match=r"big: .* the minimum of kept needs 10240 MiB of RAM .* 8192 MiB"
+    ):
+        check_fits(Limits(8 * GIB), [BIG, kept])
+    check_fits(Limits(10 * GIB), [BIG, kept])
+    gpu = EndpointSpec("gpu", ("x",), ram_bytes=0, vram_bytes=GIB, min_workers=1)
+    other = EndpointSpec("other", ("x",), ram_bytes=0, vram_bytes=GIB)
+    with pytest.raises(NeverFitsError, match=r"other: .* GPU memory"):
+        check_fits(Limits(8 * GIB, GIB), [gpu, other])
+
+
 def test_orchestrators_and_the_rest_cannot_take_each_others_memory() -> None:
     parent = EndpointSpec("parent", ("x",), ram_bytes=GIB, orchestrator=True)
     limits = Limits(8 * GIB, GIB)

@@ -34,24 +34,33 @@ def up(
     """Start the local platform; Ctrl-C stops it and its workers."""
     from fanscribe.contracts.errors import FanscribeError
     from fanscribe.deploy.local import local_specs
-    from fanscribe.local.process import ANY_KEY, PlatformError, find, start, write_state
+    from fanscribe.local.process import ANY_KEY, PlatformError, find, one_at_a_time, start, write_state
     from fanscribe.local.spec import SpecError
 
-    if (running := find()) is not None:
-        _fail(f"a local platform is running already at {running.url}; stop it with: fanscribe local down")
+    platform: RunningPlatform | None = None
+    state: Path | None = None
     try:
-        specs = local_specs(endpoints)
-        platform = start(specs, port=port, detach=detach, key=ANY_KEY, show_log=not detach, log_level="info")
+        with one_at_a_time():
+            if (running := find()) is not None:
+                _fail(
+                    f"a local platform is running already at {running.url}; stop it with: fanscribe local down"
+                )
+            specs = local_specs(endpoints)
+            platform = start(
+                specs, port=port, detach=detach, key=ANY_KEY, show_log=not detach, log_level="info"
+            )
+            if not detach:
+                state = write_state(platform)
     except (FanscribeError, SpecError) as error:
         _fail(str(error), Exit.USAGE)
     except PlatformError as error:
+        if platform is not None:
+            platform.stop()
         _fail(str(error))
     if detach:
         _announce(platform, specs)
         return
-    state: Path | None = None
     try:
-        state = write_state(platform)
         _announce(platform, specs)
         _wait_for_end(platform)
     except KeyboardInterrupt:
@@ -107,7 +116,7 @@ def logs(
         while True:
             for line in _new_lines(platform, endpoint, read, whole_lines=follow):
                 print(line, flush=follow)
-            if not follow:
+            if not (follow and platform.alive):
                 return
             time.sleep(0.5)
 
@@ -115,14 +124,19 @@ def logs(
 @app.command()
 def down() -> None:
     """Stop the running platform and its workers, and clean up what a killed one has left."""
-    from fanscribe.local.process import find
+    from fanscribe.local.process import NotAnsweringError, find
     from fanscribe.local.sweep import sweep
 
-    platform = find()
+    timeout_s = 10.0
+    try:
+        platform = find()
+    except NotAnsweringError as error:
+        platform, timeout_s = error.platform, 2.0
+        complain(f"the local platform at {platform.url} does not answer; it is ended all the same")
     if platform is None:
         print("no local platform is running")
     else:
-        platform.stop()
+        platform.stop(timeout_s)
         print(f"stopped the local platform at {platform.url}")
     if left := sweep():
         print(f"removed {left} processes or folders that an earlier platform had left")
@@ -189,7 +203,16 @@ def _size(count: int | None) -> str:
 def _new_lines(
     platform: "RunningPlatform", endpoint: str | None, read: dict[str, int], *, whole_lines: bool
 ) -> Iterator[str]:
-    for log in _ask(platform.logs):
+    from fanscribe.local.process import PlatformError
+
+    try:
+        listed = platform.logs()
+    except PlatformError as error:
+        if whole_lines:
+            # It has ended, or is busy for a moment: whoever follows sees to that.
+            return
+        _fail(str(error))
+    for log in listed:
         if endpoint is not None and log["endpoint"] != endpoint:
             continue
         path = Path(log["path"])
@@ -211,7 +234,7 @@ def _new_lines(
 def _running() -> "RunningPlatform":
     from fanscribe.local.process import find
 
-    platform = find()
+    platform: RunningPlatform | None = _ask(find)
     if platform is None:
         _fail("no local platform is running; start one with: fanscribe local up --detach")
     return platform

@@ -22,6 +22,7 @@ from fanscribe.local.faults import FaultRule, Faults, rules_from_json
 from fanscribe.local.machine import memory_limits, parse_size
 from fanscribe.local.memory import NeverFitsError, check_fits
 from fanscribe.local.platform import Behaviour
+from fanscribe.local.process import KEY_VARIABLE
 from fanscribe.local.queue import Retention
 from fanscribe.local.server import Settings, serve
 from fanscribe.local.spec import EndpointSpec, SpecError, check_names
@@ -32,7 +33,9 @@ USAGE, FAILED = 2, 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the options, serve, and return the exit code: 0 stopped, 1 failed, 2 usage."""
     options = _parser().parse_args(arguments)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # httpx logs each webhook's URL, whose query may hold a secret.
+    for name in ("uvicorn", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     said = _say_to_parent if options.config_stdin else _say_to_user
     try:
@@ -102,7 +105,9 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, bool]:
     specs += [_endpoint_option(text) for text in options.endpoint]
     if not specs:
         raise SpecError("no endpoints: give --endpoint NAME='COMMAND' or --specs FILE")
-    key = given.get("key") or os.environ.pop("FANSCRIBE_LOCAL_KEY", None) or None
+    # Taken out in any case: workers inherit the rest of the environment.
+    from_environment = os.environ.pop(KEY_VARIABLE, None)
+    key = given.get("key") or from_environment or None
     if options.host not in ("127.0.0.1", "::1", "localhost") and key is None:
         raise SpecError("listening beyond this machine needs a key: set FANSCRIBE_LOCAL_KEY")
     limits = memory_limits(options.ram_limit, options.vram_limit, specs)

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -29,11 +30,13 @@ def route(path: str, handler: Handler, *, calls: str, methods: list[str], operat
     async def call(request: Request) -> Response:
         platform = platform_of(request)
         endpoint = endpoint_of(request, platform)
-        status_code, message = _misfortune(platform, endpoint, calls)
-        if status_code:
+        try:
+            check_open(platform, endpoint)
+            _misfortune(platform, endpoint, calls)
+        except HTTPException:
             if calls == WORKER:
                 await asyncio.sleep(WORKER_ERROR_PAUSE_S)
-            raise refusal(status_code, message)
+            raise
         try:
             with platform.rates.request(endpoint.spec.name, operation):
                 return await handler(request, platform, endpoint)
@@ -79,8 +82,18 @@ def endpoint_of(request: Request, platform: Platform) -> Endpoint:
     return endpoint
 
 
-def _misfortune(platform: Platform, endpoint: Endpoint, calls: str) -> tuple[int, str]:
-    if platform.away:
-        return 502, "the platform is restarting"
+def check_open(platform: Platform, endpoint: Endpoint) -> None:
+    """Answer 502 or 503 when the platform has gone away or stops: what a request changes now would be lost.
+
+    To be asked again after every wait within a request, for the body above all.
+    """
+    if platform.away or not platform.serves(endpoint):
+        raise refusal(502, "the platform is restarting")
+    if platform.closing.is_set():
+        raise refusal(503, "the platform stops")
+
+
+def _misfortune(platform: Platform, endpoint: Endpoint, calls: str) -> None:
     rule = platform.faults.strike(ERROR, endpoint.spec.name, calls)
-    return (rule.status, "a fault on purpose") if rule is not None else (0, "")
+    if rule is not None:
+        raise refusal(rule.status, "a fault on purpose")

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fanscribe.local.access import CLIENT, Handler, route
+from fanscribe.local.access import CLIENT, Handler, check_open, route
 from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.faults import RESTART
 from fanscribe.local.job import Job, Policy, Status
@@ -23,18 +23,22 @@ from fanscribe.local.wire import (
     read_body,
     refusal,
     reply,
+    whole_number,
 )
 
 DAY_S = 86_400.0
 DEFAULT_WAIT_MS = 90_000
 # The SDK's client gives up on a stream request after 10 s.
 STREAM_WAIT_MS = 5_000
+EXPIRED = "job does not exist or has expired"
 WAIT_RANGE_MS = (1_000, 300_000)
 
 
 async def run(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Queue a job and answer its id."""
-    job = submit(endpoint, parse(await read_body(request, RUN_LIMIT_BYTES)), sync=False)
+    body = parse(await read_body(request, RUN_LIMIT_BYTES))
+    check_open(platform, endpoint)
+    job = submit(endpoint, body, sync=False)
     _perhaps_restart(platform, endpoint)
     return reply({"id": job.id, "status": Status.IN_QUEUE.value})
 
@@ -42,28 +46,31 @@ async def run(request: Request, platform: Platform, endpoint: Endpoint) -> Respo
 async def runsync(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Queue a job and hold the request until it has ended or `?wait` milliseconds are over."""
     wait_s = wait_of(request, DEFAULT_WAIT_MS)
-    job = submit(endpoint, parse(await read_body(request, RUNSYNC_LIMIT_BYTES)), sync=True)
+    body = parse(await read_body(request, RUNSYNC_LIMIT_BYTES))
+    check_open(platform, endpoint)
+    job = submit(endpoint, body, sync=True)
     _perhaps_restart(platform, endpoint)
     await platform.job_end(job, wait_s)
-    return _job_reply(platform, job)
+    return _job_reply(platform, endpoint, job)
 
 
 async def status(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Where a job stands."""
-    return _job_reply(platform, job_of(request, endpoint))
+    return _job_reply(platform, endpoint, job_of(request, endpoint))
 
 
 async def status_sync(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """Where a job stands, once it has ended or `?wait` milliseconds are over."""
     job = job_of(request, endpoint)
     await platform.job_end(job, wait_of(request, DEFAULT_WAIT_MS))
-    return _job_reply(platform, job)
+    return _job_reply(platform, endpoint, job)
 
 
 async def stream(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
     """What the job has streamed since the last call; holds the request until there is something or the end."""
     job = job_of(request, endpoint)
     await platform.chunk(job, wait_of(request, STREAM_WAIT_MS))
+    _check_kept(platform, endpoint, job)
     chunks = b",".join(endpoint.queue.drain(job))
     head = {"id": job.id, "status": job.status.value}
     return Response(join(head, {"stream": b"[" + chunks + b"]"}), media_type="application/json")
@@ -147,17 +154,17 @@ def policy_of(value: Any, endpoint: Endpoint) -> Policy:
 
 def wait_of(request: Request, default_ms: int) -> float:
     """`?wait` in seconds, brought into the platform's range of 1 to 300 s."""
-    given = request.query_params.get("wait", str(default_ms))
-    if not given.isdigit():
-        raise refusal(400, "wait must be a whole number of milliseconds")
-    return min(max(int(given), WAIT_RANGE_MS[0]), WAIT_RANGE_MS[1]) / 1000
+    given = whole_number(request.query_params.get("wait", str(default_ms)))
+    if given is None:
+        raise refusal(400, "wait must be a whole number of milliseconds, of up to nine digits")
+    return min(max(given, WAIT_RANGE_MS[0]), WAIT_RANGE_MS[1]) / 1000
 
 
 def job_of(request: Request, endpoint: Endpoint) -> Job:
     """The job named in the path; 404 when it does not exist or has expired."""
     job = endpoint.queue.jobs.get(request.path_params["job"])
     if job is None:
-        raise refusal(404, "job does not exist or has expired")
+        raise refusal(404, EXPIRED)
     return job
 
 
@@ -165,9 +172,10 @@ def _limit(value: Mapping[str, Any], name: str, low_s: float, high_s: float, def
     given = value.get(name)
     if given is None:
         return default_s
-    if isinstance(given, bool) or not isinstance(given, int | float) or not low_s <= given / 1000 <= high_s:
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not number or not low_s * 1000 <= given <= high_s * 1000:
         raise refusal(400, f"policy.{name} must be {low_s * 1000:.0f} to {high_s * 1000:.0f} milliseconds")
-    return given / 1000
+    return float(given) / 1000
 
 
 def _perhaps_restart(platform: Platform, endpoint: Endpoint) -> None:
@@ -176,9 +184,16 @@ def _perhaps_restart(platform: Platform, endpoint: Endpoint) -> None:
         platform.restart(rule.seconds)
 
 
-def _job_reply(platform: Platform, job: Job) -> Response:
-    if platform.away:
+def _check_kept(platform: Platform, endpoint: Endpoint, job: Job) -> None:
+    # While the platform merely stops, a job as it stands is still the truth.
+    if platform.away or not platform.serves(endpoint):
         raise refusal(502, "the platform is restarting")
+    if job.gone and not job.final:
+        raise refusal(404, EXPIRED)
+
+
+def _job_reply(platform: Platform, endpoint: Endpoint, job: Job) -> Response:
+    _check_kept(platform, endpoint, job)
     return Response(job_body(job), media_type="application/json")
 
 

@@ -71,7 +71,11 @@ class Endpoint:
         held = [
             self.queue.running[job_id] for job_id in reversed(worker.jobs) if job_id in self.queue.running
         ]
-        crashed = not worker.external and worker.ending is None and bool(held or exit_code != 0)
+        crashed = (
+            not worker.external
+            and worker.ending is None
+            and bool(held or exit_code != 0 or worker.ready_at is None)
+        )
         code = None if exit_code is None else f"exit code {exit_code}"
         how = "; ".join(text for text in (worker.note, code) if text) or "no sign of life"
         told = f"; its last lines: {last_lines}" if last_lines else ""
@@ -93,7 +97,7 @@ class Endpoint:
         if (
             limit
             and self.startup_crashes >= limit
-            and not any(w.ready_at is not None for w in self.workers.values())
+            and not any(w.serving and w.ready_at is not None for w in self.workers.values())
         ):
             self.queue.fail_waiting(
                 f"no worker of endpoint {self.spec.name} comes up ({self.startup_crashes} in a row ended before"
@@ -180,7 +184,7 @@ class Endpoint:
         too_much = overrun(worker.ram_bytes, ram_bytes)
         too_much_gpu = vram_bytes is not None and overrun(worker.vram_bytes, vram_bytes)
         worker.overruns = worker.overruns + 1 if too_much or too_much_gpu else 0
-        if worker.overruns < OVERRUNS or not worker.serving:
+        if worker.overruns < OVERRUNS or worker.ended_at is not None:
             return False
         kind, taken, said, name = (
             ("RAM", ram_bytes, worker.ram_bytes, "ram_bytes")
@@ -192,7 +196,10 @@ class Endpoint:
             f" {said // MIB} MiB; raise {name}"
         )
         self.fault = what
+        unused = worker.serving and not worker.took_jobs
         self.end_worker(worker, what)
+        if unused:
+            self._crashed(worker, what)
         for job_id in list(worker.jobs):
             job = self.queue.running.get(job_id)
             if job is not None:

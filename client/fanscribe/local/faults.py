@@ -44,7 +44,7 @@ class FaultRule:
     hits: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise FaultError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
         for name, low, high in (("rate", 0.0, 1.0), ("seconds", 0.0, 86_400.0), ("status", 400, 599)):
             value = getattr(self, name)

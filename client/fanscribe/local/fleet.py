@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.job import Job
@@ -61,6 +62,7 @@ class Fleet:
         self.limits = limits
         self.liveness = liveness or Liveness()
         self._clock = clock
+        self._decided_at = float("-inf")
         self._new_worker_id = new_worker_id
         self.endpoints: dict[str, Endpoint] = {}
         for spec in specs:
@@ -81,6 +83,7 @@ class Fleet:
     def decide(self) -> list[Action]:
         """Let time pass: fire timers, then say which workers to end and which to start."""
         actions: list[Action] = []
+        self._decided_at = self._clock()
         for endpoint in self.endpoints.values():
             endpoint.expire()
             actions += self._ended(endpoint)
@@ -96,19 +99,24 @@ class Fleet:
         return actions
 
     def next_due(self) -> float | None:
-        """When a timer of a job or a worker fires next, at the latest; None when nothing is waited for."""
+        """When a timer of a job or a worker fires next, at the latest; None when nothing is waited for.
+
+        What was due at the last decision and stays so (a job that waits for memory) is no timer any more.
+        """
         times = []
         for endpoint in self.endpoints.values():
             spec, queue = endpoint.spec, endpoint.queue
             if (due := queue.due()) is not None:
                 times.append(due)
             if queue.waiting:
-                times.append(max(endpoint.start_after, endpoint.oldest_wait_since() + spec.scaler_value))
+                times.append(endpoint.start_after)
+            for job in islice(queue.waiting.values(), spec.max_workers):
+                times.append(job.queued_at + spec.scaler_value)
             for worker in endpoint.workers.values():
                 times += worker.stop_due.values()
             for worker in endpoint.idle_workers():
                 times.append(worker.idle_since + spec.idle_timeout_s)
-        return min(times, default=None)
+        return min((due for due in times if due > self._decided_at), default=None)
 
     def _ended(self, endpoint: Endpoint) -> Iterator[Action]:
         now, spec = self._clock(), endpoint.spec

@@ -60,6 +60,8 @@ class Job:
     error: str | None = None
     retries: int = 0
     chunks: list[bytes] = field(default_factory=list)
+    gone: bool = False
+    """Whether the platform knows it no more."""
     turn: int = 0
     """Counts the moves of the job, so that a timer set before a move is known to be stale."""
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from fanscribe.local.worker import Worker
 log = logging.getLogger("fanscribe.local")
 
 PING_INTERVAL_MS = 5000
+_LOGS_KEPT = 50
 _TAIL_LINES = 12
 _TAIL_BYTES = 2000
 
@@ -50,7 +52,11 @@ class Launcher:
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def open(self, temporary: bool) -> None:
-        """Start the reaper, which ends the workers (and removes a temporary folder) if the platform dies."""
+        """Start the reaper, which ends the workers (and removes a temporary folder) if the platform dies.
+
+        Homes of workers that an earlier platform left, killed with its reaper, are removed.
+        """
+        shutil.rmtree(self.data_dir / "workers", ignore_errors=True)
         command = [sys.executable, "-I", "-S", reaper.__file__, f"{MARK}={self._mark}"]
         if temporary:
             command.append(str(self.data_dir))
@@ -112,7 +118,16 @@ class Launcher:
         return self.logs / f"{worker.endpoint}.{worker.id}.log"
 
     def trim_logs(self) -> None:
-        """Cut logs that have grown over the cap down to their last half."""
+        """Cut logs that have grown over the cap down to their last half; remove the oldest of past workers."""
+        alive = {self.log_file(entry.worker) for entry in list(self._processes.values())}
+        past: dict[str, list[tuple[float, Path]]] = defaultdict(list)
+        for path in self.logs.glob("*.*.log"):
+            with contextlib.suppress(OSError):
+                if path not in alive:
+                    past[path.stem.rpartition(".")[0]].append((path.stat().st_mtime, path))
+        for logs in past.values():
+            for _, path in sorted(logs)[:-_LOGS_KEPT]:
+                path.unlink(missing_ok=True)
         for path in self.logs.glob("*.log"):
             with contextlib.suppress(OSError):
                 size = path.stat().st_size

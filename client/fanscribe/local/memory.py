@@ -52,7 +52,10 @@ def budget(limits: Limits, spec: EndpointSpec, specs: Iterable[EndpointSpec]) ->
 
 
 def check_fits(limits: Limits, specs: Sequence[EndpointSpec]) -> None:
-    """Raise NeverFitsError, naming every spec of which not even one worker fits the machine."""
+    """Raise NeverFitsError, naming every spec of which not even one worker fits the machine.
+
+    Workers that others keep as their minimum never make room, so one worker must fit beside those.
+    """
     faults = []
     for spec in specs:
         room = budget(limits, spec, specs)
@@ -65,6 +68,19 @@ def check_fits(limits: Limits, specs: Sequence[EndpointSpec]) -> None:
             faults.append(
                 f"{spec.name}: a worker needs {spec.vram_bytes // MIB} MiB of GPU memory and there are"
                 f" {room.vram_bytes // MIB} MiB for it; set vram_bytes to 0 to run on the CPU"
+            )
+        kept = [each for each in specs if each.orchestrator == spec.orchestrator and each is not spec]
+        kept = [each for each in kept if each.command and each.min_workers]
+        ram = spec.ram_bytes + sum(each.ram_bytes * each.min_workers for each in kept)
+        vram = spec.vram_bytes + sum(each.vram_bytes * each.min_workers for each in kept)
+        fits_alone = spec.ram_bytes <= room.ram_bytes and spec.vram_bytes <= room.vram_bytes
+        if spec.command and fits_alone and (ram > room.ram_bytes or vram > room.vram_bytes):
+            kind, needed, given = ("RAM", ram, room.ram_bytes)
+            if ram <= room.ram_bytes:
+                kind, needed, given = ("GPU memory", vram, room.vram_bytes)
+            faults.append(
+                f"{spec.name}: a worker beside the minimum of {', '.join(each.name for each in kept)} needs"
+                f" {needed // MIB} MiB of {kind} and there are {given // MIB} MiB; lower their min_workers"
             )
     if faults:
         raise NeverFitsError("; ".join(faults))

@@ -12,12 +12,16 @@ def exposition(state: Mapping[str, Any]) -> str:
     endpoints = state["endpoints"]
     lines: list[str] = []
 
-    def metric(name: str, kind: str, text: str, samples: Iterable[Sample]) -> None:
+    def metric(name: str, kind: str, text: str, values: Iterable[Sample]) -> None:
         lines.append(f"# HELP {_PREFIX}{name} {text}")
         lines.append(f"# TYPE {_PREFIX}{name} {kind}")
-        for labels, value in samples:
+        samples(name, values)
+
+    def samples(name: str, values: Iterable[Sample]) -> None:
+        for labels, value in values:
             inner = ",".join(f'{key}="{_escaped(each)}"' for key, each in labels.items())
-            lines.append(f"{_PREFIX}{name}{{{inner}}} {value:g}" if inner else f"{_PREFIX}{name} {value:g}")
+            shown = f"{{{inner}}}" if inner else ""
+            lines.append(f"{_PREFIX}{name}{shown} {_figure(value)}")
 
     def by_endpoint(key: str) -> list[Sample]:
         return [({"endpoint": each["name"]}, float(each[key])) for each in endpoints]
@@ -36,7 +40,10 @@ def exposition(state: Mapping[str, Any]) -> str:
         ],
     )
     for name, text in (("delay", "from submission to hand-out"), ("execution", "from hand-out to the end")):
-        metric(f"job_{name}_seconds_sum", "counter", f"Time {text} of all jobs.", by_endpoint(f"{name}_s"))
+        full = f"job_{name}_seconds"
+        metric(full, "summary", f"Time {text} of all jobs.", [])
+        samples(f"{full}_sum", by_endpoint(f"{name}_s"))
+        samples(f"{full}_count", by_endpoint("timed_jobs"))
     metric(
         "workers",
         "gauge",
@@ -71,6 +78,10 @@ def exposition(state: Mapping[str, Any]) -> str:
         ],
     )
     return "\n".join(lines) + "\n"
+
+
+def _figure(value: float) -> str:
+    return repr(int(value) if float(value).is_integer() else value)
 
 
 def _count(endpoint: Mapping[str, Any], state: str) -> int:

@@ -16,6 +16,9 @@ from starlette.routing import Route
 from fanscribe.local.access import platform_of
 from fanscribe.local.wire import refusal, reply
 
+# No name of an object has a dot.
+_PART = ".part"
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectLimits:
@@ -36,6 +39,7 @@ class ObjectStore:
         self._wall = wall
         self._kept: dict[str, tuple[int, float]] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take_over()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -67,7 +71,7 @@ class ObjectStore:
         if announced.isdigit():
             self._check(int(announced), int(announced))
         name, size = secrets.token_urlsafe(32), 0
-        target = self._folder / name
+        target = self._folder / f"{name}{_PART}"
         try:
             with await asyncio.to_thread(target.open, "xb") as file:
                 async for part in request.stream():
@@ -75,6 +79,7 @@ class ObjectStore:
                     size += len(part)
                     self.used_bytes += len(part)
                     await asyncio.to_thread(file.write, part)
+            target.rename(self._folder / name)
         except BaseException as error:
             self.used_bytes -= size
             with contextlib.suppress(OSError):
@@ -87,6 +92,17 @@ class ObjectStore:
         until = self._wall() + self.limits.lifetime_s
         self._kept[name] = (size, until)
         return name, size, until
+
+    def _take_over(self) -> None:
+        """Keep the objects of an earlier life for the rest of their time; remove uploads it was cut off in."""
+        for path in self._folder.iterdir():
+            if path.suffix == _PART:
+                path.unlink()
+            elif path.is_file():
+                found = path.stat()
+                self._kept[path.name] = (found.st_size, found.st_mtime + self.limits.lifetime_s)
+                self.used_bytes += found.st_size
+        self.expire()
 
     def _check(self, size: int, added: int) -> None:
         limits = self.limits

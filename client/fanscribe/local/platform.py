@@ -72,6 +72,7 @@ class Platform:
         self._job_ends: dict[str, asyncio.Event] = {}
         self._wake = asyncio.Event()
         self._restart: asyncio.Task[None] | None = None
+        self._kept: dict[str, Any] | None = None
         # What is left of a worker that has ended may still call; it must not come back as an external one.
         self._past_workers: deque[str] = deque(maxlen=1000)
         self.fleet = self._new_fleet()
@@ -126,6 +127,8 @@ class Platform:
             for group, ram in taken.items():
                 worker = workers[group]
                 endpoint = self.fleet.endpoints[worker.endpoint]
+                if endpoint.workers.get(worker.id) is not worker:
+                    continue
                 if endpoint.measured(worker, ram, None if gpu is None else gpu.get(group, 0)):
                     log.warning("%s", endpoint.fault)
                     worker.ended_at = self._clock()
@@ -137,7 +140,8 @@ class Platform:
         endpoint = self.fleet.endpoints[worker.endpoint]
         if endpoint.workers.get(worker.id) is not worker:
             return
-        last_lines = "" if exit_code == 0 and not worker.jobs else self.launcher.last_lines(worker)
+        in_order = exit_code == 0 and not worker.jobs and worker.ready_at is not None
+        last_lines = "" if in_order else self.launcher.last_lines(worker)
         if worker.ending is None and exit_code != 0:
             log.warning("worker %s of %s ended with exit code %s", worker.id, worker.endpoint, exit_code)
         endpoint.worker_gone(worker, exit_code, last_lines)
@@ -154,18 +158,22 @@ class Platform:
             self._restart = asyncio.create_task(self._restarted(seconds))
 
     async def _restarted(self, seconds: float) -> None:
-        kept = self.journal()
-        await self._end_workers("the platform restarts")
+        # Before anything is awaited: what the old workers' end would do to their jobs must reach no one.
+        self._kept, old = self.journal(), list(self.fleet.workers())
         self.fleet = self._new_fleet()
         self._release_waiting()
+        await self._end_workers(old, "the platform restarts")
         await asyncio.sleep(seconds)
-        self.read_journal(kept)
+        self.read_journal(self._kept)
+        self._kept = None
         self.restarts += 1
         self.away = False
         self._wake.set()
 
     def journal(self) -> dict[str, Any]:
-        """All jobs as JSON, by endpoint."""
+        """All jobs as JSON, by endpoint; while the platform is away, those it will come back with."""
+        if self._kept is not None:
+            return self._kept
         offset = journal.wall_offset(self._clock, time.time)
         return {name: journal.dump(each.queue, offset) for name, each in self.fleet.endpoints.items()}
 
@@ -182,13 +190,12 @@ class Platform:
         self._wake.set()
         if self._restart is not None:
             self._restart.cancel()
-        await self._end_workers("the platform stops")
+        await self._end_workers(list(self.fleet.workers()), "the platform stops")
         await self.launcher.close()
         self._release_waiting()
         await self.webhooks.close()
 
-    async def _end_workers(self, why: str) -> None:
-        workers = list(self.fleet.workers())
+    async def _end_workers(self, workers: list[Worker], why: str) -> None:
         for worker in workers:
             worker.ending = worker.ending or why
         await self.launcher.end_all()
@@ -223,17 +230,23 @@ class Platform:
         await self._job_event(job, wait_s, until=lambda: bool(job.chunks) or job.final)
 
     async def _job_event(self, job: Job, wait_s: float, *, until: Callable[[], bool]) -> None:
-        if until() or self.away:
-            return
-        changed = self._job_ends.setdefault(job.id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                # A streamed part and the job's end share one event.
+                while not (until() or job.gone or self.away or self.closing.is_set()):
+                    await self._job_ends.setdefault(job.id, asyncio.Event()).wait()
 
     def job_streamed(self, job: Job) -> None:
         """A part of a job's output has come."""
         self._tell(job)
 
+    def serves(self, endpoint: Endpoint) -> bool:
+        """Whether the endpoint is of the platform's present life."""
+        return self.fleet.endpoints.get(endpoint.spec.name) is endpoint
+
     def _job_ended(self, endpoint: Endpoint, job: Job) -> None:
+        if not self.serves(endpoint):
+            return
         self._tell(job)
         self._wake.set()
         if job.webhook is not None and job.final and not self.closing.is_set():

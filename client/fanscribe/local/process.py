@@ -1,17 +1,19 @@
 """Start, find and stop a platform process. Imports neither the server nor its libraries."""
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,8 @@ from typing import Any, Self
 from fanscribe.local.spec import EndpointSpec
 
 STATE_FILE = "local.json"
+LOCK_FILE = "local.lock"
+KEY_VARIABLE = "FANSCRIBE_LOCAL_KEY"
 ANY_KEY = ""
 
 
@@ -31,6 +35,17 @@ class PortInUseError(PlatformError):
     """Another program listens on the port."""
 
 
+class NotAnsweringError(PlatformError):
+    """The platform of the state file runs and does not answer; `platform` can be stopped all the same."""
+
+    def __init__(self, platform: "RunningPlatform") -> None:
+        super().__init__(
+            f"the local platform at {platform.url} (process {platform.pid}) runs but does not answer: wait, or end"
+            " it with: fanscribe local down"
+        )
+        self.platform = platform
+
+
 @dataclass(slots=True, eq=False)
 class RunningPlatform:
     """A platform that answers at `url` for whoever sends `key`."""
@@ -40,6 +55,13 @@ class RunningPlatform:
     pid: int
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _state_file: Path | None = field(default=None, repr=False)
+    mark: str = ""
+    """When its process started, in the kernel's ticks: tells it from a later one of the same id."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process still runs."""
+        return _alive(self.pid) and (not self.mark or _start_of(self.pid) in ("", self.mark))
 
     def status(self, timeout_s: float = 5.0) -> dict[str, Any]:
         """What the platform shows of itself. Raises PlatformError when it does not answer."""
@@ -60,11 +82,14 @@ class RunningPlatform:
         if self._process is not None:
             self._stop_child(self._process, timeout_s)
         else:
+            deadline = time.monotonic() + timeout_s
             with contextlib.suppress(PlatformError):
                 self._call("POST", "/local/shutdown", timeout_s)
-            deadline = time.monotonic() + timeout_s
-            while _alive(self.pid) and time.monotonic() < deadline:
+            while self.alive and time.monotonic() < deadline:
                 time.sleep(0.02)
+            if self.alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)  # its reaper ends the workers
         if self._state_file is not None:
             self._state_file.unlink(missing_ok=True)
 
@@ -121,13 +146,14 @@ def start(
 
     It ends with this process, however that ends, unless `detach` is set; a detached one is noted in the state
     file, so that `find` finds it. Without a `key` an attached platform gets a random one, and a detached one
-    takes any, as does one whose key is ANY_KEY. Finished jobs are kept `keep_results_s` seconds in place of the
-    platform's 1800 (60 for runsync). Without `rate_limits` it answers 429 to nobody. `show_log` lets it log to
-    this process's standard error.
+    takes any, as does one whose key is ANY_KEY, unless FANSCRIBE_LOCAL_KEY sets one. Finished jobs are kept
+    `keep_results_s` seconds in place of the platform's 1800 (60 for runsync). Without `rate_limits` it answers
+    429 to nobody. `show_log` lets it log to this process's standard error.
     Raises PortInUseError, or PlatformError with what the platform said.
     """
     if key is None and not detach:
         key = secrets.token_urlsafe(24)
+    key = key or os.environ.get(KEY_VARIABLE)
     config = {"specs": [spec.to_json() for spec in specs], "key": key, "lifeline": not detach}
     # -P: files of the folder we happen to be in must not stand in for modules.
     command = [sys.executable, "-P", "-m", "fanscribe.local", "--config-stdin", "--port", str(port)]
@@ -153,32 +179,37 @@ def start(
         )
         try:
             said = _first_words(process, config, timeout_s)
+            if "error" in said:
+                process.wait()
+                errors.seek(0)
+                raise _start_error(said, errors.read().decode("utf-8", "replace"))
+            running = RunningPlatform(said["url"], key or "local", said["pid"], process)
+            running.mark = _start_of(running.pid)
+            if detach:
+                running._state_file = write_state(running)
         except BaseException:
+            # Ctrl-C included: a detached platform that is in no state file could not be found again.
             process.kill()
             process.wait()
             _close_pipes(process)
             raise
-        if detach or "error" in said:
-            _close_pipes(process)
-        if "error" in said:
-            process.wait()
-            errors.seek(0)
-            raise _start_error(said, errors.read().decode("utf-8", "replace"))
-    running = RunningPlatform(said["url"], key or "local", said["pid"], process)
     if detach:
+        _close_pipes(process)
         running._process = None
         # It outlives us on purpose, so Popen has nothing to warn of.
         process.returncode = 0
-        running._state_file = write_state(running)
     return running
 
 
 def find() -> RunningPlatform | None:
-    """The platform that was started detached and still runs; None when there is none."""
+    """The platform that was started detached and still runs; None when there is none.
+
+    Raises NotAnsweringError when it runs and does not answer.
+    """
     path = state_dir() / STATE_FILE
     try:
         said = json.loads(path.read_bytes())
-        found = RunningPlatform(said["url"], said["key"], int(said["pid"]), None, path)
+        found = RunningPlatform(said["url"], said["key"], int(said["pid"]), None, path, said.get("mark", ""))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     try:
@@ -186,10 +217,35 @@ def find() -> RunningPlatform | None:
     except PlatformError:
         answers = False
     if not answers:
-        if not _alive(found.pid):
+        # One that has just been stopped is gone in a moment.
+        patience_ends = time.monotonic() + 0.5
+        while found.mark and found.alive:
+            if time.monotonic() > patience_ends:
+                raise NotAnsweringError(found)
+            time.sleep(0.02)
+        if found.mark or not _alive(found.pid):
             path.unlink(missing_ok=True)
         return None
     return found
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold off other starts of this user: between `find` and the state file nobody else may start one.
+
+    Raises PlatformError when the state folder cannot be written.
+    """
+    folder = state_dir()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def state_dir() -> Path:
@@ -203,18 +259,28 @@ def state_dir() -> Path:
 
 
 def write_state(platform: RunningPlatform) -> Path:
-    """Note a running platform where `find` looks, readable by its owner only."""
+    """Note a running platform where `find` looks, readable by its owner only. Raises PlatformError."""
     folder = state_dir()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path, text = (
         folder / STATE_FILE,
-        json.dumps({"url": platform.url, "key": platform.key, "pid": platform.pid}),
+        json.dumps({"url": platform.url, "key": platform.key, "pid": platform.pid, "mark": platform.mark}),
     )
-    descriptor, temporary = tempfile.mkstemp(dir=folder)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=folder)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(error) from error
     return path
+
+
+def _unwritable(error: OSError) -> PlatformError:
+    return PlatformError(
+        f"the state file cannot be written in {state_dir()} ({error.strerror or error}): set "
+        "FANSCRIBE_STATE_DIR to a folder of yours"
+    )
 
 
 def _first_words(
@@ -249,6 +315,13 @@ def _start_error(said: dict[str, Any], log: str) -> PlatformError:
         return PortInUseError(said["error"])
     last = log.strip().splitlines()[-1] if log.strip() else "it ended without a word"
     return PlatformError(f"the local platform did not start: {said['error'] or last}")
+
+
+def _start_of(pid: int) -> str:
+    """When a process started, in ticks; empty where the system does not show it."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return ""
 
 
 def _alive(pid: int) -> bool:

@@ -46,6 +46,8 @@ class JobQueue:
         self.totals: Counter[str] = Counter()
         self.delay_s = 0.0
         self.execution_s = 0.0
+        self.timed_jobs = 0
+        """How many jobs the two sums are of."""
         self._clock = clock
         self._retention = retention
         self._max_retries = max_retries
@@ -229,6 +231,7 @@ class JobQueue:
         if job.taken_at is not None:
             self.delay_s += job.taken_at - job.submitted_at
             self.execution_s += job.ended_at - job.taken_at
+            self.timed_jobs += 1
         self._ended(job)
         if status in (Status.COMPLETED, Status.CANCELLED):
             # It can never run again, and inputs are the bulk of what a job holds.
@@ -246,6 +249,7 @@ class JobQueue:
     def _forget(self, job: Job) -> None:
         unfinished = not job.final
         del self.jobs[job.id]
+        job.gone = True
         self._finished_bytes -= self.finished.pop(job.id, 0)
         self.running.pop(job.id, None)
         self.waiting.pop(job.id, None)

@@ -89,6 +89,7 @@ async def serve(
         upkeep = asyncio.create_task(_upkeep(launcher, store))
         asked = asyncio.create_task(platform.shutdown_asked.wait())
         stopped = asyncio.create_task(stop.wait())
+        sweeping: asyncio.Task[int] | None = None
         try:
             await server.up.wait()
             ready(platform.url, launcher.logs)
@@ -97,11 +98,14 @@ async def serve(
             if asked.done():
                 await asyncio.sleep(0.05)
         finally:
+            # First: from here on no job is accepted that the journal would not have.
+            platform.closing.set()
             if not temporary:
                 _write_journal(platform, folder)
             await platform.close()
             server.should_exit = True
-            await sweeping
+            if sweeping is not None:
+                await sweeping
             for task in (upkeep, asked, stopped):
                 task.cancel()
             await asyncio.gather(serving, control, upkeep, asked, stopped, return_exceptions=True)
@@ -135,7 +139,9 @@ async def _upkeep(launcher: Launcher, store: ObjectStore) -> None:
 
 
 def _write_journal(platform: Platform, folder: Path) -> None:
-    (folder / _JOURNAL).write_text(json.dumps(platform.journal()))
+    temporary = folder / f"{_JOURNAL}.new"
+    temporary.write_text(json.dumps(platform.journal()))
+    temporary.replace(folder / _JOURNAL)
 
 
 def _read_journal(platform: Platform, folder: Path) -> None:
@@ -143,8 +149,13 @@ def _read_journal(platform: Platform, folder: Path) -> None:
         platform.read_journal(json.loads((folder / _JOURNAL).read_text()))
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError) as error:
-        log.warning("the journal of the last run is not readable, its jobs are lost: %s", error)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning(
+            "%s is not a journal of this program, jobs of the last run are lost: %s: %s",
+            folder / _JOURNAL,
+            type(error).__name__,
+            error,
+        )
     (folder / _JOURNAL).unlink()
 
 

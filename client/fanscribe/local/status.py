@@ -38,6 +38,7 @@ def _endpoint(platform: Platform, endpoint: Endpoint) -> dict[str, Any]:
         "totals": dict(queue.totals),
         "delay_s": round(queue.delay_s, 3),
         "execution_s": round(queue.execution_s, 3),
+        "timed_jobs": queue.timed_jobs,
         "throttled": endpoint.throttled,
         "fault": endpoint.fault,
         "min_workers": spec.min_workers,

@@ -14,6 +14,10 @@ RUN_LIMIT_BYTES = 10 * MB
 RUNSYNC_LIMIT_BYTES = 20 * MB
 
 
+class BodyLost(HTTPException):
+    """The connection closed before the body was complete."""
+
+
 def encode(value: Any) -> bytes:
     """Compact JSON."""
     return json.dumps(value, separators=(",", ":")).encode()
@@ -43,8 +47,13 @@ async def read_body(request: Request, limit_bytes: int, *, over_status: int = 41
                 raise over
             parts.append(part)
     except ClientDisconnect:
-        raise refusal(400, "the connection closed before the body was complete") from None
+        raise BodyLost(400, "the connection closed before the body was complete") from None
     return b"".join(parts)
+
+
+def whole_number(text: str) -> int | None:
+    """A number of up to nine decimal digits; None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def parse(body: bytes) -> Any:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fanscribe.local.access import WORKER, Handler, route
+from fanscribe.local.access import WORKER, Handler, check_open, route
 from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.faults import DUPLICATE_RESULT, LATE_RESULT, LOST_RESULT, SLOW_WORKER
 from fanscribe.local.platform import Platform
@@ -17,12 +17,14 @@ from fanscribe.local.polls import HOLD_S, Poll
 from fanscribe.local.wire import (
     RUN_LIMIT_BYTES,
     RUNSYNC_LIMIT_BYTES,
+    BodyLost,
     encode,
     parse,
     read_body,
     refusal,
     reply,
     take_body,
+    whole_number,
 )
 from fanscribe.local.worker import Worker
 
@@ -108,6 +110,7 @@ async def job_stream(request: Request, platform: Platform, endpoint: Endpoint) -
     """Take a part of a streamed output."""
     worker = platform.worker(endpoint, request.path_params["worker"])
     body = _object(parse(await read_body(request, RUN_LIMIT_BYTES, over_status=400)))
+    check_open(platform, endpoint)
     job = None if worker is None else endpoint.held_by(worker, request.path_params["job"])
     if job is not None:
         endpoint.queue.add_chunk(job, encode(body))
@@ -126,10 +129,14 @@ async def job_done(request: Request, platform: Platform, endpoint: Endpoint) -> 
     limit = RUNSYNC_LIMIT_BYTES if job is not None and job.sync else RUN_LIMIT_BYTES
     try:
         body = _object(parse(await read_body(request, limit, over_status=400)))
+    except BodyLost:
+        # Not the result's fault: the worker sends it again, or loses the job with all else it holds.
+        raise
     except HTTPException as error:
         # The SDK does not send a refused result again: without an end here the job would run into its limit.
         endpoint.complete(worker, job_id, None, f"the worker's result was refused: {error.detail}")
         raise
+    check_open(platform, endpoint)
     if body.get("status") == "IN_PROGRESS":
         if job is not None and endpoint.held_by(worker, job_id) is job:
             endpoint.queue.progress(job, encode(body.get("output")))
@@ -181,10 +188,10 @@ def _object(body: Any) -> dict[str, Any]:
 
 
 def _batch_size(request: Request) -> int:
-    given = request.query_params.get("batch_size", "1")
-    if not given.isdigit() or int(given) < 1:
+    size = whole_number(request.query_params.get("batch_size", "1"))
+    if not size:
         raise refusal(400, "batch_size must be a whole number of 1 or more")
-    return int(given)
+    return size
 
 
 def _text(error: Any) -> str:
