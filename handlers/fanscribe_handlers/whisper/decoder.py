@@ -26,8 +26,10 @@ _FRAMES_PER_S = 100  # of the log-mel features
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  full-width marks are meant
 
-_SURE = 0.8
-"""Probability from which a piece's own language counts, although the file's is another."""
+_SURE = 0.95
+"""Probability from which a piece's own language counts, although the file's is another. Over short windows the
+model errs with confidence: of 77 clips of 2 to 20 s of made English conversations it took 4 for another language
+with 0.8 and more, none with 0.95."""
 
 _REPETITIVE = 2.4
 _TOKENS_PER_S = 10
@@ -93,10 +95,17 @@ class Decoder:
         return known
 
     def detect(self, samples: NDArray[np.float32]) -> tuple[str, float]:
-        """The language of up to 30 s of speech and its probability."""
+        """The language of up to 30 s of speech and its probability.
+
+        Heard in the model's whole window with real silence behind the speech, as in its training: of 45 clips of
+        made English conversations, 3 to 20 s long, it took 2 for another language so; 30 s filled up with the
+        library's zeros, which are no silence on the log-mel scale, or a short window, gave more.
+        """
         if not self._model.model.is_multilingual:
             return "en", 1.0
-        encoded = self._encode([samples[: int(MAX_WINDOW_S * SAMPLE_RATE)]])
+        whole = int(MAX_WINDOW_S * SAMPLE_RATE)
+        speech = samples[:whole]
+        encoded = self._encode([np.pad(speech, (0, whole - len(speech)))])
         return self._likeliest(encoded)[0]
 
     def decode(

@@ -4,7 +4,7 @@ Options of a variant: `compute_type` (CTranslate2's name; default float16 on a G
 (5), `batch_size` (pieces a call; 16 on a GPU, 4 on a CPU), `piece_s` (longest piece of speech, seconds, at most 30).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -75,6 +75,8 @@ class WhisperEngine:
         language, probability = asked.language, 1.0 if asked.language else None
         if language is None and pieces:
             language, probability = self._detect(decoder, task.samples, pieces, context)
+            if len(pieces) == 1:  # nothing more to learn from its short window
+                wishes = replace(wishes, language=language)
         heard = self._decode(decoder, task.samples, pieces, language or "en", wishes, context)
         if wishes.words:
             segments = self._timed(decoder, task, pieces, heard, speech, language or "en", wishes, context)

@@ -8,8 +8,10 @@ MARGIN_S = 0.4
 
 MIN_WINDOW_S = 10.0
 TAIL_S = 3.0
-"""The model hears `max(MIN_WINDOW_S, speech + TAIL_S)` seconds instead of its usual 30. Measured on Whisper base:
-the words stay the same; with only 1 s of silence behind the speech it repeats itself."""
+"""The model hears `max(MIN_WINDOW_S, speech + TAIL_S)` seconds instead of its usual 30. Measured on Whisper base,
+language given: on 32 clips of about 3 s of made conversations 2.6 % of the words wrong against 2.3 % with the
+library's 30 s (one word), and on 13 endings of about 11 s 9.2 % against 12.4 %, for 0.45 of the processor time. With
+only 1 s of silence behind the speech the model repeats itself."""
 
 MAX_WINDOW_S = 30.0
 """The model's own window."""
