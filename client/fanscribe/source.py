@@ -1,7 +1,6 @@
 """What callers pass as audio (a path, a URL, bytes, an open file), as one local file for the time of a call."""
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
@@ -9,9 +8,9 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Event as Flag
 from typing import BinaryIO
 
+from fanscribe.background import in_thread
 from fanscribe.contracts.errors import AudioError
 from fanscribe.scratch import no_room, scratch
 
@@ -97,17 +96,8 @@ def _store(audio: bytes | BinaryIO, file: Path) -> None:
 async def _download(url: str, file: Path, report: Callable[[float], None]) -> None:
     from fanscribe.fetch import fetch
 
-    stopped = Flag()
-
-    def download() -> None:
+    def download(stopped: Callable[[], bool]) -> None:
         with file.open("wb") as target:
-            fetch(url, target, on_progress=report, stopped=stopped.is_set)
+            fetch(url, target, on_progress=report, stopped=stopped)
 
-    work = asyncio.ensure_future(asyncio.to_thread(download))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stopped.set()
-        with contextlib.suppress(Exception):
-            await work
-        raise
+    await in_thread(download)

@@ -6,16 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event as Flag
 
 from fanscribe import media
-from fanscribe.contracts.errors import AudioError
+from fanscribe.background import in_thread
 from fanscribe.contracts.task import Stage
 from fanscribe.pipeline.events import Event, Listener, State
 from fanscribe.scratch import no_room
-
-SHORTEST_S = 0.1
-"""Less audio than this, in seconds, cannot hold a word and is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,6 @@ async def prepare(
 
     Runs in a thread and stops at the next block when it is cancelled. Raises AudioError.
     """
-    stopped = Flag()
     loop = asyncio.get_running_loop()
 
     def report(share: float) -> None:
@@ -43,16 +38,7 @@ async def prepare(
                 listener, Event("prepare", Stage.PREPARE, State.PREPARING, min(share, 1.0), name)
             )
 
-    work = asyncio.ensure_future(
-        asyncio.to_thread(_transcode, source, name, channels, folder, report, stopped)
-    )
-    try:
-        prepared = await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stopped.set()
-        with contextlib.suppress(Exception):
-            await work
-        raise
+    prepared = await in_thread(lambda stopped: _transcode(source, name, channels, folder, report, stopped))
     listener(Event("prepare", Stage.PREPARE, State.DONE, 1.0, name))
     return prepared
 
@@ -63,17 +49,13 @@ def _transcode(
     channels: Sequence[int | None],
     folder: Path,
     report: Callable[[float], None],
-    stopped: Flag,
+    stopped: Callable[[], bool],
 ) -> Prepared:
     files = {channel: folder / f"{'mix' if channel is None else channel}.flac" for channel in channels}
     try:
         with ExitStack() as stack:
             targets = {channel: stack.enter_context(file.open("wb")) for channel, file in files.items()}
-            done = media.transcode(source, name, targets, on_progress=report, stopped=stopped.is_set)
+            done = media.transcode(source, name, targets, on_progress=report, stopped=stopped)
     except OSError as error:
         raise no_room(name, folder, error) from error
-    if done.duration_s < SHORTEST_S:
-        raise AudioError(
-            f"{name}: holds {done.duration_s:.2f} s of audio, at least {SHORTEST_S} s are needed"
-        )
     return Prepared(files, done.duration_s, tuple(done.warnings))
