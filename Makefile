@@ -1,5 +1,6 @@
 # make demo    set up and run the main job on a sample recording
 # make test    set up and run the tests
+# make test-engines  each engine family's tests in an environment of its own (20 GB; torch for most)
 # make check   format, lint, types, layers, tests (what CI runs and more)
 # make bench   the benchmarks; ratios against baselines of the same run
 # make fmt     format and fix what can be fixed
@@ -13,7 +14,7 @@ PYTEST_ARGS ?=
 
 BENCH_ARGS ?=
 
-.PHONY: demo test check bench fmt lint types layers clean
+.PHONY: demo test test-engines check bench fmt lint types layers clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +42,11 @@ $(VENV)/sdks/%: | $(VENV)/.dev
 
 test: $(VENV)/.dev $(SDKS)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# One environment per family in .venv-engines, made by the steps of its Dockerfile. ENGINES: some families only.
+ENGINES ?=
+test-engines: $(VENV)/.dev
+	$(BIN)/python -m tools.engine_tests $(ENGINES)
 
 BENCH := .venv-bench
 
@@ -76,4 +82,4 @@ fmt: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf out build dist .venv .venv-bench
+	rm -rf out build dist .venv .venv-bench .venv-engines

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -14,6 +15,20 @@ def speech_dir() -> Path:
     folder = Path(os.environ.get("FANSCRIBE_SPEECH_DIR", ROOT.parent / "shared" / "audio"))
     if not (folder / "jfk.flac").is_file():
         pytest.skip(f"no speech recordings at {folder}: set FANSCRIBE_SPEECH_DIR to a folder that has them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _results_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(autouse=True)
+def results_dir(_results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for results of the test's own: what one run kept must not save another's work, nor the user's."""
+    folder = _results_dir / uuid4().hex
+    monkeypatch.setenv("FANSCRIBE_RESULTS", str(folder))
+    monkeypatch.setenv("FANSCRIBE_RECORDS", str(folder / "runs.jsonl"))
     return folder
 
 

@@ -1,66 +1,27 @@
 """Variant files and endpoints.toml, read into one Catalogue; all faults are reported at once."""
 
-import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from fanscribe.contracts.errors import CatalogueError, UsageError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Variant
+from fanscribe.endpoints_file import faults_of, read_endpoints_file
+from fanscribe.endpoints_schema import EndpointsFile
+from fanscribe.endpoints_schema import Workers as Workers
+from fanscribe.settings import effective, hardware_of
 
 HANDLERS_PACKAGE = "fanscribe_handlers"
 """Where the built-in variant files lie, as `<family>/variants/*.yaml`; read as data, never run."""
 
 AUTO = "auto"
 """The model name that stands for: the first deployed endpoint that serves the stage."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Workers(_Strict):
-    """How many workers an endpoint may have."""
-
-    min: int = Field(default=0, ge=0, le=1000)
-    max: int = Field(default=1, ge=1, le=1000)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Workers":
-        if self.min > self.max:
-            raise ValueError("min must not be above max")
-        return self
-
-
-class EndpointConfig(_Strict):
-    """One endpoint of endpoints.toml. `id` is the platform's id of an endpoint that exists already."""
-
-    variant: str
-    id: str | None = None
-    workers: Workers = Workers()
-    idle_timeout_s: int = Field(default=60, ge=1, le=3600)
-
-
-class Project(_Strict):
-    """What the file is about. `variants`: folders of the user's own variant files, relative to the file."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    variants: list[str] = Field(default_factory=list)
-
-
-class EndpointsFile(_Strict):
-    """endpoints.toml."""
-
-    schema_version: Literal[1] = 1
-    project: Project
-    endpoints: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")], EndpointConfig]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +33,11 @@ class DeployedEndpoint:
     variant: Variant
     workers: Workers = field(default_factory=Workers)
     idle_timeout_s: int = 60
+    gpus: tuple[str, ...] = ()
+    """GPU pools in order of preference; empty on a CPU endpoint or where they are not known."""
+    prefetch: bool = False
+    """Whether a worker fetches its next job while the engine is busy."""
+    execution_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +73,7 @@ def load_catalogue(endpoints_file: Path | None = None) -> Catalogue:
     faults: list[str] = []
     variants: dict[str, Variant] = {}
     origin: dict[str, str] = {}
-    config = _read_endpoints(endpoints_file, faults) if endpoints_file else None
+    config = read_endpoints_file(endpoints_file, faults) if endpoints_file else None
     sources = list(_builtin_files())
     if config and endpoints_file:
         for folder in config.project.variants:
@@ -131,6 +97,28 @@ def load_catalogue(endpoints_file: Path | None = None) -> Catalogue:
     return Catalogue(variants, tuple(endpoints), aliases)
 
 
+def builtin_variants() -> Iterator[tuple[str, Variant]]:
+    """Each built-in variant that can be read, behind its file's name from the family on (`whisper/variants/…`).
+
+    Whether they fit together is not asked; what cannot be read is left out, since `load_catalogue` reports it.
+    """
+    yield from _readable(_builtin_files())
+
+
+def own_variants(endpoints_file: Path) -> Iterator[tuple[str, Variant]]:
+    """Each variant that can be read in the folders that endpoints.toml names, behind its file's path."""
+    ignored: list[str] = []
+    if (config := read_endpoints_file(endpoints_file, ignored)) is not None:
+        for folder in config.project.variants:
+            yield from _readable(_folder_files(endpoints_file.parent / folder, str(endpoints_file), ignored))
+
+
+def _readable(files: Iterable[tuple[str, Traversable]]) -> Iterator[tuple[str, Variant]]:
+    for label, file in files:
+        if (variant := _read_variant(label, file, [])) is not None:
+            yield label, variant
+
+
 def _deployed(
     config: EndpointsFile, file: Path | None, variants: dict[str, Variant], faults: list[str]
 ) -> Iterator[DeployedEndpoint]:
@@ -140,7 +128,19 @@ def _deployed(
             known = ", ".join(sorted(variants))
             faults.append(f"{file}: endpoints.{name}.variant: {each.variant!r} is unknown; known are {known}")
             continue
-        yield DeployedEndpoint(name, each.id or "", variant, each.workers, each.idle_timeout_s)
+        hardware, wrong = hardware_of(each, variant)
+        faults += [f"{file}: endpoints.{name}.{fault}" for fault in wrong]
+        settings = effective(each, config.defaults)
+        yield DeployedEndpoint(
+            name,
+            each.id or "",
+            variant,
+            settings.workers,
+            settings.idle_timeout_s,
+            hardware.gpus,
+            settings.prefetch,
+            float(settings.execution_timeout_s),
+        )
 
 
 def _builtin_files() -> Iterator[tuple[str, Traversable]]:
@@ -172,23 +172,3 @@ def _read_variant(label: str, file: Traversable, faults: list[str]) -> Variant |
     except ValidationError as error:
         faults += faults_of(label, error)
     return None
-
-
-def _read_endpoints(file: Path, faults: list[str]) -> EndpointsFile | None:
-    try:
-        return EndpointsFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        faults.append(f"{file}: cannot be read: {error.strerror}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{file}: is not valid TOML: {error}")
-    except ValidationError as error:
-        faults += faults_of(str(file), error)
-    return None
-
-
-def faults_of(label: str, error: ValidationError) -> Sequence[str]:
-    """One line a fault: the file, the key as a dotted path, and what is wrong with it."""
-    return [
-        f"{label}: {'.'.join(str(part) for part in each['loc']) or 'file'}: {each['msg']}"
-        for each in error.errors(include_url=False, include_input=False)
-    ]

@@ -2,10 +2,12 @@
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,9 +17,13 @@ from fanscribe.contracts.errors import DeadlineError, UsageError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.pipeline.events import Event, Listener, State, ignore
+from fanscribe.pipeline.plan import Plan
+from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import Request, make_request
-from fanscribe.pipeline.run import transcribe
-from fanscribe.source import Audio, local_file, name_of
+from fanscribe.pipeline.run import Recording, plan_for, transcribe
+from fanscribe.results import LearnedFactors, learned_file, open_results
+from fanscribe.run_records import keep, record_of, records_file
+from fanscribe.source import Audio, local_file, name_of, public_address
 
 T = TypeVar("T")
 
@@ -103,6 +109,17 @@ class AsyncClient:
         """
         return await self._transcribe(audio, make_request(**options), on_progress or ignore)
 
+    async def plan(self, audio: Audio, **options: Any) -> Plan:
+        """What `transcribe` would do, with its predicted seconds and dollars; no job is made.
+
+        Raises UsageError for a wrong option or file.
+        """
+        request, name = make_request(**options), name_of(audio)
+        async with local_file(audio, lambda share: None) as file:
+            connection = await self.connect()
+            recording = Recording(file, name, public_address(audio))
+            return await plan_for(recording, request, connection.catalogue, _remembering(connection.platform))
+
     async def submit(self, audio: Audio, **options: Any) -> AsyncHandle:
         """Start a transcription and give a handle with `progress`, `result` and `cancel`."""
         request = make_request(**options)
@@ -147,15 +164,29 @@ class AsyncClient:
         try:
             async with asyncio.timeout(request.deadline_s) as limit, local_file(audio, downloaded) as file:
                 connection = await self.connect()
-                return await transcribe(
-                    file, name, request, connection.catalogue, connection.platform, listener
-                )
+                recording = Recording(file, name, public_address(audio))
+                platform = _remembering(connection.platform)
+                transcript = await transcribe(recording, request, connection.catalogue, platform, listener)
+                await asyncio.to_thread(_note, transcript, platform)
+                return transcript
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise DeadlineError(
                 f"{name}: not done within the deadline of {request.deadline_s:g} s; its jobs were cancelled"
             ) from error
+
+
+def _remembering(platform: Platform) -> Platform:
+    """The platform with what earlier runs left behind. Looked for at each call: it costs nothing."""
+    return replace(platform, results=open_results(), learned=LearnedFactors(learned_file()))
+
+
+def _note(transcript: Transcript, platform: Platform) -> None:
+    """Keep what the tasks took, for `fanscribe stats`."""
+    file = records_file()
+    if file is not None:
+        keep(file, [record_of(task, time.time(), platform.name) for task in transcript.tasks])
 
 
 class Handle:
@@ -220,6 +251,10 @@ class Client:
     def transcribe(self, audio: Audio, *, on_progress: Listener | None = None, **options: Any) -> Transcript:
         """The transcript of a recording; see `AsyncClient.transcribe`. `on_progress` runs in another thread."""
         return self._loop.run(self._inner.transcribe(audio, on_progress=on_progress, **options))
+
+    def plan(self, audio: Audio, **options: Any) -> Plan:
+        """What `transcribe` would do; see `AsyncClient.plan`."""
+        return self._loop.run(self._inner.plan(audio, **options))
 
     def submit(self, audio: Audio, **options: Any) -> Handle:
         """Start a transcription and give a handle with `progress`, `result` and `cancel`."""

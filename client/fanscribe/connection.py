@@ -5,7 +5,7 @@ import contextlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,12 @@ import httpx
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, load_catalogue
 from fanscribe.contracts.errors import CatalogueError, PlatformError, UsageError
+from fanscribe.deploy import account
+from fanscribe.deploy.discovery import deployed_endpoints
 from fanscribe.deploy.local import local_catalogue, spec_of
+from fanscribe.endpoints_file import read_endpoints_file
 from fanscribe.objects import ObjectStore
-from fanscribe.pipeline.run import Platform
+from fanscribe.pipeline.platform import Platform
 
 if TYPE_CHECKING:
     from fanscribe.local.process import RunningPlatform
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 RUNPOD_URL = "https://api.runpod.ai/v2"
 ENDPOINTS_FILE = "endpoints.toml"
 
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
+
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+"""Connections stay open: a fan-out asks for its jobs again and again. More requests at once wait for one."""
 
 
 class PlatformChoice(StrEnum):
@@ -72,10 +78,10 @@ async def connect(
         raise UsageError("the API key (RUNPOD_API_KEY) holds characters that no key has: copy it again")
     file = endpoints_file or _default_file(environment)
     if choice is PlatformChoice.AUTO:
-        named = _has_ids(file) if key and file else False
-        choice = PlatformChoice.RUNPOD if named else PlatformChoice.LOCAL
+        there = key and file and (_has_ids(file) or await _deployed(file, key, environment))
+        choice = PlatformChoice.RUNPOD if there else PlatformChoice.LOCAL
     if choice is PlatformChoice.RUNPOD:
-        return _runpod(key, file, base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL"))
+        return await _runpod(key, file, base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL"), environment)
     return await _local(endpoints_file or _named_file(environment))
 
 
@@ -123,7 +129,9 @@ def _has_ids(file: Path) -> bool:
         return True
 
 
-def _runpod(key: str | None, file: Path | None, base_url: str | None) -> Connection:
+async def _runpod(
+    key: str | None, file: Path | None, base_url: str | None, environment: Mapping[str, str]
+) -> Connection:
     if not key:
         raise UsageError(
             "--platform runpod: there is no API key; set RUNPOD_API_KEY, or use --platform local"
@@ -133,12 +141,62 @@ def _runpod(key: str | None, file: Path | None, base_url: str | None) -> Connect
             f"--platform runpod: there is no {ENDPOINTS_FILE} here; write one that names your endpoints, "
             "or use --platform local"
         )
-    catalogue = load_catalogue(file)
-    missing = [f"{file}: endpoints.{each.name}.id: is missing" for each in catalogue.endpoints if not each.id]
+    catalogue = await _with_ids(load_catalogue(file), file, key, environment)
+    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
+    return Connection(Platform(http, base_url or RUNPOD_URL, key, "runpod"), catalogue, "runpod")
+
+
+async def _deployed(file: Path, key: str, environment: Mapping[str, str]) -> bool:
+    """Whether endpoints of the file's project were deployed to the key's account."""
+    management = account.runpod(key, environment)
+    try:
+        return bool(await deployed_endpoints(management, _project(file)))
+    finally:
+        await management.http.aclose()
+
+
+async def _with_ids(catalogue: Catalogue, file: Path, key: str, environment: Mapping[str, str]) -> Catalogue:
+    """The catalogue with the ids that the file leaves out, as `fanscribe deploy` made them."""
+    if all(each.id for each in catalogue.endpoints):
+        return catalogue
+    management = account.runpod(key, environment)
+    try:
+        deployed = await deployed_endpoints(management, _project(file), catalogue.variants)
+    finally:
+        await management.http.aclose()
+    ids = {each.name: each.id for each in deployed}
+    named = [each if each.id else replace(each, id=ids.get(each.name, "")) for each in catalogue.endpoints]
+    missing = [f"endpoints.{each.name} is not deployed" for each in named if not each.id]
     if missing:
-        raise CatalogueError(missing)
-    http = httpx.AsyncClient(timeout=_TIMEOUT)
-    return Connection(Platform(http, base_url or RUNPOD_URL, key), catalogue, "runpod")
+        raise CatalogueError([f"{file}: {each}: run fanscribe deploy, or name its id" for each in missing])
+    return catalogue.deployed(named)
+
+
+def _project(file: Path) -> str:
+    faults: list[str] = []
+    read = read_endpoints_file(file, faults)
+    if read is None:
+        raise CatalogueError(faults)
+    return read.project.name
+
+
+async def _on_managed(running: "RunningPlatform", file: Path, catalogue: Catalogue) -> Catalogue:
+    """The endpoints of the file on a platform that is up: deployed there, or started from the same file."""
+    up = {each.name: each for each in _already_up(await asyncio.to_thread(running.status), catalogue)}
+    wanted = {each.name: each.variant.id for each in catalogue.endpoints}
+    if all(name in up and up[name].variant.id == variant for name, variant in wanted.items()):
+        return catalogue.deployed(up[name] for name in wanted)
+    management = account.local(running.url, running.key)
+    try:
+        found = await deployed_endpoints(management, _project(file), catalogue.variants)
+    finally:
+        await management.http.aclose()
+    if not found:
+        raise UsageError(
+            f"{file}: a local platform is up already at {running.url} and nothing of this file is deployed there: "
+            "run fanscribe deploy --platform local, leave the file out, or stop it: fanscribe local down"
+        )
+    return catalogue.deployed(found)
 
 
 async def _started(specs: "list[EndpointSpec]") -> "RunningPlatform":
@@ -171,17 +229,16 @@ async def _local(endpoints_file: Path | None) -> Connection:
             running = await _started([spec_of(endpoint) for endpoint in catalogue.endpoints])
         else:
             if endpoints_file is not None:
-                raise UsageError(
-                    f"{endpoints_file}: a local platform is up already at {running.url} with endpoints of its own; "
-                    "leave the file out, or stop that one first: fanscribe local down"
-                )
-            status = await asyncio.to_thread(running.status)
-            catalogue = catalogue.deployed(_already_up(status, catalogue))
+                catalogue = await _on_managed(running, endpoints_file, catalogue)
+            else:
+                status = await asyncio.to_thread(running.status)
+                catalogue = catalogue.deployed(_already_up(status, catalogue))
     except SpecError as error:
         raise UsageError(str(error)) from error
     except LocalPlatformError as error:
         raise PlatformError(str(error)) from error
     # A platform on this machine is never reached through a proxy.
-    http = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
-    platform = Platform(http, f"{running.url}/v2", running.key, ObjectStore(http, running.url, running.key))
+    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False)
+    objects = ObjectStore(http, running.url, running.key)
+    platform = Platform(http, f"{running.url}/v2", running.key, "local", objects)
     return Connection(platform, catalogue, "local", running if owned else None)

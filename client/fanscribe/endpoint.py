@@ -25,6 +25,7 @@ from fanscribe.contracts.errors import (
     PlatformError,
     RateLimitedError,
     TransportError,
+    UnconfirmedError,
 )
 from fanscribe.contracts.job import JobState
 
@@ -65,7 +66,10 @@ class Endpoint:
         self._headers = {"Authorization": f"Bearer {api_key}"}
 
     async def submit(self, task: dict[str, Any], policy: dict[str, Any] | None = None) -> JobState:
-        """Queue a job and give its id. `policy` is the platform's own (executionTimeout and ttl, ms)."""
+        """Queue a job and give its id. `policy` is the platform's own (executionTimeout and ttl, ms).
+
+        Raises UnconfirmedError when the platform may have taken the job but its id did not arrive.
+        """
         body: dict[str, Any] = {"input": task}
         if policy:
             body["policy"] = policy
@@ -74,7 +78,12 @@ class Endpoint:
             raise PayloadTooLargeError(
                 f"the request to {self.id} has {len(content):,} bytes; /run takes {REQUEST_LIMIT_BYTES:,}"
             )
-        return await self._call(self._post("run", content), _never_arrived)
+        try:
+            return await self._call(self._post("run", content), _never_arrived)
+        except (TransportError, AnswerError) as error:
+            if _never_arrived(error):
+                raise
+            raise UnconfirmedError(f"{error}; whether the job was taken is not known") from error
 
     async def status(self, job_id: str) -> JobState:
         """The job's present state. Raises NotFoundError when the platform does not know it (any more)."""
@@ -179,7 +188,7 @@ def _never_arrived(error: BaseException) -> bool:
     if isinstance(error, RateLimitedError):
         return True
     return isinstance(error, TransportError) and isinstance(
-        error.__cause__, httpx.ConnectError | httpx.ConnectTimeout
+        error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
     )
 
 

@@ -44,6 +44,13 @@ def _without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+def public_address(audio: Audio) -> str | None:
+    """The address under which workers can read the audio themselves: a plain https or s3 URL, without a password."""
+    if not isinstance(audio, str) or not audio.startswith(("https://", "s3://")):
+        return None
+    return None if "@" in audio.split("/")[2] else audio
+
+
 @asynccontextmanager
 async def local_file(audio: Audio, report: Callable[[float], None]) -> AsyncIterator[Path]:
     """The audio as a local file; one that we made is removed afterwards.

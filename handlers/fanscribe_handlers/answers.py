@@ -11,9 +11,7 @@ from fanscribe.contracts.task import (
     INPUTS,
     OUTPUTS,
     AlignOutput,
-    AlignResult,
     DiarizeOutput,
-    DiarizeResult,
     Provenance,
     ResponseFormat,
     Stage,
@@ -22,14 +20,13 @@ from fanscribe.contracts.task import (
     TranscribeOutput,
     TranscribeResult,
 )
+from fanscribe.contracts.variant import Variant
 from fanscribe.contracts.version import CONTRACT_VERSION, major
 from fanscribe.pipeline.merge import assign_speakers, transcript_of
 from fanscribe.render import render
 
 MAX_RESULT_BYTES = 10_000_000
 """The platform refuses a larger result (and then loses it), so the worker says so itself."""
-
-_TIME_DIGITS = 3  # decimals of a second in answers: finer than any engine's frames
 
 
 class Refused(Exception):
@@ -65,40 +62,32 @@ def read_input(stage: Stage, body: object) -> TaskInput:
         raise Refused(ErrorCode.INVALID_INPUT, message) from error
 
 
+def refuse_unserved(task: TaskInput, variant: Variant) -> None:
+    """Raise Refused where a task asks for a further stage that the variant does not do in its pass."""
+    if isinstance(task, TranscribeInput) and task.diarize and Stage.DIARIZE not in variant.stages:
+        raise Refused(
+            ErrorCode.INVALID_INPUT,
+            f"field diarize: {variant.id} does not diarize: use a variant that has the stage diarize, or send a "
+            "diarizer's turns as diarization_segments",
+        )
+
+
 def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "input"
-
-
-def shift(result: BaseModel, offset_s: float) -> None:
-    """Count the times of an engine's result from the start of the file instead of the clip, in place."""
-    match result:
-        case TranscribeResult() | AlignResult():
-            for segment in result.segments:
-                _shift_span(segment, offset_s)
-                for word in segment.words:
-                    _shift_span(word, offset_s)
-        case DiarizeResult():
-            for turn in (*result.segments, *result.exclusive_segments):
-                _shift_span(turn, offset_s)
-        case _:
-            raise TypeError(f"{type(result).__name__} is not the result of a stage")
-
-
-def _shift_span(span: Any, offset_s: float) -> None:
-    span.start = round(span.start + offset_s, _TIME_DIGITS)
-    span.end = round(span.end + offset_s, _TIME_DIGITS)
 
 
 def answer(
     stage: Stage, task: TaskInput, result: BaseModel, provenance: Provenance, warnings: list[str]
 ) -> dict[str, Any]:
-    """The job's output in the format that the task asks for. Raises Refused when it is too large to travel."""
-    if (
-        isinstance(task, TranscribeInput)
-        and isinstance(result, TranscribeResult)
-        and task.diarization_segments
-    ):
-        result.segments = assign_speakers(result.segments, task.diarization_segments)
+    """The job's output in the format that the task asks for. Raises Refused when it is too large to travel.
+
+    Words get the speakers of the turns that came with the task, or of the diarization in the result.
+    """
+    if isinstance(task, TranscribeInput) and isinstance(result, TranscribeResult):
+        if task.diarization_segments:
+            result.segments = assign_speakers(result.segments, task.diarization_segments)
+        elif found := result.diarization:
+            result.segments = assign_speakers(result.segments, found.segments, found.exclusive_segments)
     about = {name: getattr(provenance, name) for name in Provenance.model_fields}
     fields = {name: getattr(result, name) for name in type(result).model_fields}
     whole = OUTPUTS[stage].model_validate({**fields, **about, "warnings": warnings})

@@ -41,6 +41,8 @@ class Context:
 
     report: Reporter
     cancelled: Event = field(default_factory=Event)
+    warnings: list[str] = field(default_factory=list)
+    """Sentences for the answer's `warnings`: what was asked for and could not be done, and what to do about it."""
 
     def check(self) -> None:
         """Raise Cancelled if the job was cancelled; call it between batches."""

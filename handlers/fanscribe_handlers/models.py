@@ -3,18 +3,24 @@
 The places are asked in this order, and the first that has every file wins: the folder given by the operator,
 the platform's Model Store, the Hugging Face cache, packaged weights, weights bundled with the engine family,
 a download from the hub.
+
+A model of several repositories (`also` in its variant file) is one folder too: the files of its own repository,
+and each further repository in a sub-folder by its name (`pyannote/segmentation-3.0/pytorch_model.bin`). The operator
+gives such a folder; from the other places, where each repository may lie elsewhere, it is made of links.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 
 from fanscribe.contracts.variant import Model, Variant
+from fanscribe_handlers.download_progress import progress_bar
+from fanscribe_handlers.joining import join
 from fanscribe_handlers.packaged import NotPackaged, unpack
 
 MODEL_STORE = Path("/runpod-volume/huggingface-cache/hub")
@@ -23,7 +29,11 @@ MODEL_STORE = Path("/runpod-volume/huggingface-cache/hub")
 MODEL_STORE_VARIABLE = "FANSCRIBE_MODEL_STORE"
 """Environment variable that names another Model Store root, for hosts that mount it elsewhere."""
 
+_STORE = "Model Store"
+
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGINGFACE_ACCESS_TOKEN")
+
+_DEFAULT_REVISION = "main"
 
 _log = logging.getLogger(__name__)
 
@@ -71,28 +81,101 @@ def locate(
 ) -> Path:
     """The folder that holds the weights of `variant`, fetched or unpacked first where needed.
 
-    A hit in the Model Store sets HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE in `environ`, so that no library asks
-    the hub again. Raises ModelMissing when no place has the model.
+    When everything lies in the Model Store, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE are set in `environ`, so that no
+    library asks the hub again. Raises ModelMissing when no place has the model, or one of its repositories.
     """
     model = variant.model
-    steps: list[str] = []
-    looks: list[tuple[str, Callable[[], Path]]] = [
-        ("given folder", lambda: _given(model, places)),
-        ("Model Store", lambda: _model_store(model, places, environ)),
-        ("Hugging Face cache", lambda: _hub_cache(model, places)),
-        ("packaged weights", lambda: _packaged(model, places, report)),
-        ("bundled weights", lambda: _bundled(variant)),
-        ("hub download", lambda: _hub(model, places, report)),
-    ]
-    for name, look in looks:
+    main = _first(
+        variant.id,
+        {
+            "given folder": lambda: _given(model, places),
+            _STORE: lambda: _model_store(model, places),
+            "Hugging Face cache": lambda: _hub_cache(model, places),
+            "packaged weights": lambda: _packaged(model, places, report),
+            "bundled weights": lambda: _bundled(variant),
+            "hub download": lambda: _hub(model, places, report),
+        },
+    )
+    if main.folder == places.given:
+        return main.folder
+    parts = {str(part.repo): _part(variant.id, part, places, report) for part in model.also}
+    if all(found.place == _STORE for found in (main, *parts.values())):
+        _go_offline(environ)
+    if not parts:
+        return main.folder
+    return join(main.folder, {repo: found.folder for repo, found in parts.items()}, places.cache / "joined")
+
+
+def _part(variant: str, part: Model, places: Places, report: Report) -> "_Found":
+    """Where a further repository of a variant's model lies."""
+    return _first(
+        f"{variant} (its part {part.repo})",
+        {
+            _STORE: lambda: _model_store(part, places),
+            "Hugging Face cache": lambda: _hub_cache(part, places),
+            "hub download": lambda: _hub(part, places, report),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    folder: Path
+    place: str
+
+
+def _first(what: str, looks: Mapping[str, Callable[[], Path]]) -> _Found:
+    """The answer of the first place that has it. Raises ModelMissing with what each place said."""
+    steps = []
+    for place, look in looks.items():
         try:
             folder = look()
         except _NotHere as missing:
-            steps.append(f"{name}: {missing}")
+            steps.append(f"{place}: {missing}")
             continue
-        _log.info("the model of %s lies in %s (%s)", variant.id, folder, name)
-        return folder
-    raise ModelMissing(variant.id, steps)
+        _log.info("the model of %s lies in %s (%s)", what, folder, place)
+        return _Found(folder, place)
+    raise ModelMissing(what, steps)
+
+
+def offline_where_stored(variant: Variant, places: Places, environ: MutableMapping[str, str]) -> None:
+    """Set HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE in `environ` where the Model Store has the whole model.
+
+    To be called before an engine's libraries are imported: they read these variables then.
+    """
+    with contextlib.suppress(_NotHere):
+        for part in (variant.model, *variant.model.also):
+            _model_store(part, places)
+        _go_offline(environ)
+
+
+def _go_offline(environ: MutableMapping[str, str]) -> None:
+    environ["HF_HUB_OFFLINE"] = environ["TRANSFORMERS_OFFLINE"] = "1"
+
+
+def broken_promise(variant: Variant, places: Places) -> str | None:
+    """What is wrong with the place where this host should hold the model; None where all is well or none is promised.
+
+    Promised are the folder given by the operator, a repository that the Model Store has, and bundled weights. It
+    looks for files and reads none, so it takes milliseconds.
+    """
+    model, faults = variant.model, []
+    promises: list[tuple[str, Callable[[], Path]]] = []
+    if places.given is not None:
+        promises.append(("FANSCRIBE_MODEL_DIR", lambda: _given(model, places)))
+    with contextlib.suppress(_NotHere):
+        _stored_repository(model, places)
+        promises.append((_STORE, lambda: _model_store(model, places)))
+    if model.source == "bundled":
+        promises.append(("bundled weights", lambda: _bundled(variant)))
+    for name, look in promises:
+        try:
+            look()
+        except _NotHere as missing:
+            faults.append(f"{name}: {missing}")
+        else:
+            return None
+    return "; ".join(faults) or None
 
 
 def _expected(model: Model) -> list[str]:
@@ -115,6 +198,8 @@ def _whole(folder: Path, model: Model) -> Path:
 def _given(model: Model, places: Places) -> Path:
     if places.given is None:
         raise _NotHere("FANSCRIBE_MODEL_DIR is not set")
+    for part in model.also:
+        _whole(places.given / str(part.repo), part)
     return _whole(places.given, model)
 
 
@@ -124,7 +209,11 @@ def _repo(model: Model) -> str:
     return model.repo
 
 
-def _model_store(model: Model, places: Places, environ: MutableMapping[str, str]) -> Path:
+def _model_store(model: Model, places: Places) -> Path:
+    return _whole(_snapshot(_stored_repository(model, places), model.revision), model)
+
+
+def _stored_repository(model: Model, places: Places) -> Path:
     wanted = "models--" + _repo(model).replace("/", "--")
     if not places.store.is_dir():
         raise _NotHere(f"there is no folder {places.store}")
@@ -132,22 +221,23 @@ def _model_store(model: Model, places: Places, environ: MutableMapping[str, str]
     found = [entry for entry in sorted(places.store.iterdir()) if entry.name.lower() == wanted.lower()]
     if not found:
         raise _NotHere(f"{places.store} has no {wanted}")
-    folder = _whole(_snapshot(found[0], model.revision), model)
-    environ["HF_HUB_OFFLINE"] = environ["TRANSFORMERS_OFFLINE"] = "1"
-    return folder
+    return found[0]
 
 
 def _snapshot(repository: Path, revision: str) -> Path:
     snapshots = repository / "snapshots"
-    for name in (revision, "main"):
-        reference = repository / "refs" / name
-        if reference.is_file():
-            return snapshots / reference.read_text(encoding="utf-8").strip()
-        if (snapshots / name).is_dir():
-            return snapshots / name
+    reference = repository / "refs" / revision
+    if reference.is_file():
+        return snapshots / reference.read_text(encoding="utf-8").strip()
+    if (snapshots / revision).is_dir():
+        return snapshots / revision
     available = sorted(entry for entry in snapshots.iterdir() if entry.is_dir()) if snapshots.is_dir() else []
     if not available:
         raise _NotHere(f"{repository} has no snapshot")
+    if revision != _DEFAULT_REVISION:
+        raise _NotHere(
+            f"{repository} has no revision {revision}: name it behind a colon where the model is attached"
+        )
     return available[0]
 
 
@@ -190,13 +280,15 @@ def _hub(model: Model, places: Places, report: Report) -> Path:
 
     page = f"https://huggingface.co/{repo}"
     token_advice = "set " + " or ".join(TOKEN_VARIABLES)
+    if model.gated and not places.token:  # the hub would only refuse
+        raise _NotHere(f"{repo} is gated: accept its licence at {page} and {token_advice}")
     try:
         folder = huggingface_hub.snapshot_download(
             repo,
             revision=model.revision,
             allow_patterns=model.files or None,
             token=places.token if places.token else False,
-            tqdm_class=_progress_bar(lambda share: report(share, f"downloading {repo}")),
+            tqdm_class=progress_bar(lambda share: report(share, f"downloading {repo}")),
         )
     except GatedRepoError as error:
         raise _NotHere(f"{repo} is gated: accept its licence at {page} and {token_advice}") from error
@@ -208,31 +300,3 @@ def _hub(model: Model, places: Places, report: Report) -> Path:
     except Exception as error:  # the hub client lets its HTTP library's own errors through
         raise _NotHere(f"{page} could not be fetched ({type(error).__name__}): check the network") from error
     return _whole(Path(folder), model)
-
-
-def _progress_bar(report: Callable[[float], None]) -> type[Any]:
-    """A silent progress bar class for the hub client that reports the share of the bytes fetched."""
-    from huggingface_hub.utils import tqdm
-
-    class Bar(tqdm):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            self._counts_bytes = options.get("unit") == "B"
-            super().__init__(*arguments, **{**options, "disable": False, "file": _Nowhere()})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown: bool | None = super().update(n)
-            if self._counts_bytes and self.total:
-                report(min(1.0, self.n / self.total))
-            return shown
-
-    return Bar
-
-
-class _Nowhere:
-    """A text stream that drops what is written."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing is held."""

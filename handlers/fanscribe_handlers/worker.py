@@ -32,13 +32,16 @@ from fanscribe.contracts.errors import (
     UsageError,
 )
 from fanscribe.contracts.task import Progress, Provenance, TaskInput, Timing
+from fanscribe.contracts.variant import Variant
 from fanscribe.contracts.version import CONTRACT_VERSION
 from fanscribe.fetch import FetchPolicy, fetch
 from fanscribe.media import Decoded, decode
-from fanscribe_handlers.answers import Refused, answer, failure, read_input, shift
+from fanscribe.pipeline.merge import shift
+from fanscribe_handlers.answers import Refused, answer, failure, read_input, refuse_unserved
 from fanscribe_handlers.engine import Cancelled, Context, Engine, InvalidTask, OutOfMemory, Task
+from fanscribe_handlers.fitness import checks
 from fanscribe_handlers.loading import Loading
-from fanscribe_handlers.models import ModelMissing, Places, locate
+from fanscribe_handlers.models import ModelMissing, Places, locate, offline_where_stored
 from fanscribe_handlers.reporting import Reports, Send
 from fanscribe_handlers.settings import Settings, SettingsError
 
@@ -71,16 +74,30 @@ def serve(make_engine: Callable[[int], Engine], family: str) -> None:
     # busy process (the diarizer) that takes the cores away from those they wait for: 11 s of audio took 6 to 10 s
     # of inference instead of 1 s, on 2 cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    worker = Worker(make_engine(settings.threads), settings, Places.from_env(os.environ, settings.model_dir))
+    places = Places.from_env(os.environ, settings.model_dir)
+    offline_where_stored(settings.variant, places, os.environ)
+    try:
+        engine = make_engine(settings.threads)
+    except ImportError as error:
+        print(f"error: {_install_hint(settings.variant, error)}", file=sys.stderr)
+        raise SystemExit(2) from error
+    worker = Worker(engine, settings, places)
     worker.load()
 
     import runpod
 
+    for check in checks(settings.variant, places, os.environ):
+        runpod.serverless.register_fitness_check(check)
     if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
         worker.send = runpod.serverless.progress_update
     runpod.serverless.start(
         {"handler": worker.handle, "concurrency_modifier": lambda current: settings.jobs_held}
     )
+
+
+def _install_hint(variant: Variant, error: ImportError) -> str:
+    extra = variant.family.replace("_", "-")
+    return f"{variant.id}: a library of its engine is missing ({error}): pip install 'fanscribe[{extra}]'"
 
 
 def leave() -> None:
@@ -174,6 +191,9 @@ class Worker:
             return failure(
                 ErrorCode.OUT_OF_MEMORY, str(error) or "the worker ran out of memory: send a shorter clip"
             )
+        except ImportError as error:
+            _log.exception("job %s failed", job.get("id"))
+            return failure(ErrorCode.MODEL_ERROR, _install_hint(self._settings.variant, error))
         except Exception as error:
             _log.exception("job %s failed", job.get("id"))
             return failure(
@@ -184,6 +204,7 @@ class Worker:
 
     def _complete(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:
         task = read_input(self._stage, job.get("input"))
+        refuse_unserved(task, self._settings.variant)
         begun = self._clock()
         decoded = self._audio(task, context, reports)
         timing = Timing(download_s=self._clock() - begun)
@@ -205,7 +226,7 @@ class Worker:
             timing=timing,
         )
         try:
-            return answer(self._stage, task, result, provenance, list(decoded.warnings))
+            return answer(self._stage, task, result, provenance, [*decoded.warnings, *context.warnings])
         except UsageError as error:
             raise Refused(ErrorCode.INVALID_INPUT, f"field response_format: {error}") from error
 

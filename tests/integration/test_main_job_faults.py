@@ -173,6 +173,22 @@ def test_an_interrupted_command_leaves_nothing(
     assert left == []
 
 
+def test_an_interrupt_stops_the_jobs_of_a_platform_that_stays(
+    platform: RunningPlatform, speech_dir: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "fanscribe.cli", "transcribe", str(speech_dir / "two_cities.flac")]
+    with subprocess.Popen(
+        [*command, "--platform", "local"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        _until(lambda: any(each["running"] for each in platform.status()["endpoints"]))
+        process.send_signal(signal.SIGINT)
+        told = process.communicate()[1]
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert all(not each["queued"] and not each["running"] for each in platform.status()["endpoints"])
+    _until(lambda: not _workers(platform), 30)
+
+
 def test_two_commands_at_once_do_not_meet(tmp_path: Path, speech_dir: Path) -> None:
     environment = {**os.environ, "FANSCRIBE_STATE_DIR": str(tmp_path / "state")}
     command = [sys.executable, "-m", "fanscribe.cli", "transcribe", "--platform", "local", "-q"]

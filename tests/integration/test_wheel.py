@@ -46,6 +46,8 @@ def test_the_wheel_holds_data_and_licences(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "fanscribe/py.typed",
+        "fanscribe/engines/sample.flac",
+        "fanscribe/engines/templates/engine.py.txt",
         "fanscribe_handlers/py.typed",
         "fanscribe_handlers/whisper/variants/whisper-base.yaml",
         "fanscribe_handlers/diarize_onnx/variants/diarize-onnx.yaml",

@@ -208,3 +208,20 @@ def test_the_share_done_grows_and_a_cancellation_stops(hear: Hear, speech_dir: P
         hear(samples, context, language="en")
     assert len(shares) == 1
     assert 0 < shares[0] < 0.8
+
+
+@pytest.mark.speech
+def test_a_variant_of_one_language_does_not_guess_it(
+    speech_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant = read_variant({"FANSCRIBE_VARIANT": "whisper-base"}, "whisper")
+    english = variant.capabilities.model_copy(update={"languages": ["en"]})
+    engine = WhisperEngine(threads=2)
+    engine.load(
+        variant.model_copy(update={"capabilities": english}), locate(variant, Places.from_env({}), {})
+    )
+    monkeypatch.delattr(decoder_module.Decoder, "detect")
+    task = Task(TranscribeInput(audio="data:,"), sound(speech_dir / "jfk.flac"))
+    result = engine.run(task, Context(report=lambda share: None))
+    assert (result.language, result.language_probability) == ("en", 1.0)
+    assert "ask what you can do for your country" in result.text

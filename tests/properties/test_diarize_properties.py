@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from fanscribe.contracts.transcript import Turn
 from fanscribe_handlers.diarize_onnx import assembly
-from fanscribe_handlers.diarize_onnx.clustering import Bounds, cluster
+from fanscribe_handlers.diarize_onnx.clustering import cluster
 from fanscribe_handlers.diarize_onnx.embedding import voice_masks
 from fanscribe_handlers.diarize_onnx.naming import name_voices
-from fanscribe_handlers.diarize_onnx.turns import turns
 from fanscribe_handlers.diarize_onnx.windows import FRAMES, GRID, WINDOW, frame_time_s, lay_out
 from fanscribe_handlers.engine import SAMPLE_RATE
+from fanscribe_handlers.frames import loudest, turns
+from fanscribe_handlers.speakers import Bounds
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -62,13 +63,13 @@ def test_exclusive_turns_never_overlap_and_cover_what_turns_cover(
 ) -> None:
     grid, count = recording
     active = assembly.assemble(grid, count)
-    alone = assembly.loudest(active, grid)
+    alone = loudest(active, grid)
     assert (alone <= active).all()
     names = [f"SPEAKER_{number:02d}" for number in range(grid.shape[1])]
     duration_s = frame_time_s(len(grid))
-    exclusive = turns(alone, names, duration_s)
+    exclusive = turns(alone, names, duration_s, frame_time_s)
     assert all(left.end <= right.start for left, right in pairwise(exclusive))
-    assert covered(exclusive) == covered(turns(active, names, duration_s))
+    assert covered(exclusive) == covered(turns(active, names, duration_s, frame_time_s))
 
 
 def covered(found: list[Turn]) -> list[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -52,6 +53,7 @@ KINDS = {
         "external",
         "time",
         "restart",
+        "reconfigure",
     ),
 }
 steps = Counter[str]()
@@ -287,6 +289,19 @@ class PlatformStates(RuleBasedStateMachine):
     def external_worker_joins(self, name: str) -> None:
         steps["external"] += 1
         self.fleet.endpoints[name].add_worker(self.next_id(), external=True)
+
+    @precondition(lambda self: self.workers())
+    @rule(data=st.data(), at_most=st.integers(1, 3), fresh=st.booleans())
+    def reconfigure(self, data: st.DataObject, at_most: int, fresh: bool) -> None:
+        """Other settings under running workers, or another release in their place."""
+        steps["reconfigure"] += 1
+        spec = self.pick(data, list(self.fleet.endpoints.values())).spec
+        spec = replace(spec, max_workers=at_most, release=spec.release + fresh)
+        held = {worker.id: dict(worker.jobs) for worker in self.fleet.workers()}
+        self.fleet.deploy(spec)
+        assert {worker.id: dict(worker.jobs) for worker in self.fleet.workers()} == held
+        for worker in self.fleet.endpoints[spec.name].workers.values():
+            assert worker.external or not worker.serving or worker.release == spec.release
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 40.0, 70.0, 700.0, 2000.0]))
     def time_passes(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fanscribe.contracts.transcript import Word
 from fanscribe_handlers.whisper.pieces import MARGIN_S, Span, batches, group, window_s
-from fanscribe_handlers.whisper.sentences import fit_to_speech
+from fanscribe_handlers.whisper.word_times import fit_to_speech
 
 LIMIT_S = 25.0
 

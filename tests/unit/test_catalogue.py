@@ -50,6 +50,7 @@ def test_the_built_in_variants_are_valid_and_serve_both_stages() -> None:
         catalogue.variants
     )
     assert catalogue.variant("turbo").id == "whisper-large-v3-turbo"
+    assert catalogue.variant("distil").capabilities.languages == ["en"]
     assert catalogue.endpoints == ()
 
 

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fanscribe import AsyncClient, Client, DeadlineError, Transcript, UsageError
 from fanscribe.client import AsyncHandle
+from fanscribe.pipeline.platform import Platform
 
 
 @pytest.fixture
@@ -27,7 +29,8 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise AssertionError("unreachable")
 
     class Connected:
-        catalogue = platform = None
+        catalogue = None
+        platform = Platform(httpx.AsyncClient(), "http://nowhere.invalid/v2", "key")
 
         async def close(self) -> None:
             log.append("closed")

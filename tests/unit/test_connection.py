@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fanscribe.catalogue import DeployedEndpoint, load_catalogue
 from fanscribe.connection import RUNPOD_URL, PlatformChoice, connect, runpod_key
 from fanscribe.contracts.errors import CatalogueError, UsageError
 
@@ -47,10 +48,36 @@ async def test_runpod_says_what_it_lacks(
         await connect(PlatformChoice.RUNPOD, environment={**environment, "HOME": str(here)})
 
 
-async def test_runpod_needs_the_ids_of_endpoints(here: Path) -> None:
+async def _find(*deployed: DeployedEndpoint) -> tuple[DeployedEndpoint, ...]:
+    return deployed
+
+
+@pytest.fixture
+def unnamed(here: Path) -> dict[str, str]:
+    """A file that names no ids, and the environment of somebody with a key."""
     (here / "endpoints.toml").write_text(ENDPOINTS.replace('id = "abc123"', ""))
-    with pytest.raises(CatalogueError, match=r"endpoints\.asr\.id: is missing"):
-        await connect(PlatformChoice.RUNPOD, environment={"RUNPOD_API_KEY": "k", "HOME": str(here)})
+    return {"RUNPOD_API_KEY": "k", "HOME": str(here)}
+
+
+async def test_runpod_finds_the_ids_of_what_was_deployed(
+    unnamed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whisper = load_catalogue().variants["whisper-base"]
+    found = DeployedEndpoint("asr", "made-by-deploy", whisper)
+    monkeypatch.setattr("fanscribe.connection.deployed_endpoints", lambda *_: _find(found))
+    for choice in (PlatformChoice.RUNPOD, PlatformChoice.AUTO):
+        connection = await connect(choice, environment=unnamed)
+        assert connection.name == "runpod"
+        assert [each.id for each in connection.catalogue.endpoints] == ["made-by-deploy"]
+        await connection.close()
+
+
+async def test_runpod_says_what_is_not_deployed(
+    unnamed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanscribe.connection.deployed_endpoints", lambda *_: _find())
+    with pytest.raises(CatalogueError, match=r"endpoints\.asr is not deployed: run fanscribe deploy"):
+        await connect(PlatformChoice.RUNPOD, environment=unnamed)
 
 
 async def test_faults_in_the_file_are_reported_rather_than_passed_over(here: Path) -> None:
@@ -72,8 +99,13 @@ async def test_a_file_is_not_silently_ignored_where_a_platform_is_up(
 ) -> None:
     class Up:
         url = "http://127.0.0.1:1"
+        key = "k"
+
+        def status(self) -> dict[str, list[dict[str, str]]]:
+            return {"endpoints": []}
 
     monkeypatch.setattr("fanscribe.local.process.find", Up)
+    monkeypatch.setattr("fanscribe.connection.deployed_endpoints", lambda *_: _find())
     (here / "mine.toml").write_text(ENDPOINTS)
     with pytest.raises(
         UsageError, match=r"mine\.toml: a local platform is up already at http://127\.0\.0\.1:1"

@@ -4,8 +4,8 @@ import pytest
 
 from fanscribe.catalogue import DeployedEndpoint, Workers
 from fanscribe.contracts.variant import Variant
+from fanscribe.gpu_pools import FLEX_USD_PER_S, price_per_s
 from fanscribe.pipeline.cost import Capacity, Factors, capacity_of, forecast, hedge_after_s
-from fanscribe.pipeline.prices import FLEX_USD_PER_S, price_per_s
 
 WARM = Capacity(rtf=0.1, overhead_s=0.5, workers_max=4, workers_warm=4, price_per_s=0.001, idle_timeout_s=5)
 

@@ -1,6 +1,7 @@
 """The local deployment: which variants, with which command, environment and share of the machine."""
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Variant
 from fanscribe.deploy import local
-from fanscribe.deploy.local import local_catalogue, local_specs
+from fanscribe.deploy.local import image_rules, local_catalogue, local_specs, secrets_of
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +59,33 @@ def test_a_file_decides_names_and_workers(tmp_path: Path) -> None:
     (spec,) = local_specs(file)
     assert (spec.min_workers, spec.max_workers, spec.idle_timeout_s) == (1, 2, 7)
     assert json.loads(json.dumps(spec.to_json()))["name"] == "asr"
+
+
+def test_images_stand_for_the_handlers_that_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = {rule.labels.get("variant", "orchestrator"): rule for rule in image_rules()}
+    assert "whisper-large-v3" not in rules, "it needs a GPU"
+    rule = rules["whisper-base"]
+    assert rule.command[1:] == ("-P", "-m", "fanscribe_handlers.whisper")
+    assert rule.when == {"FANSCRIBE_VARIANT": "whisper-base"}
+    assert fnmatchcase("ghcr.io/acme/fanscribe-whisper:1.2", rule.image)
+    assert fnmatchcase("ghcr.io/acme/fanscribe-whisper@sha256:ab", rule.image)
+    assert not fnmatchcase("ghcr.io/acme/fanscribe-whisperx:1.2", rule.image)
+    assert rules["orchestrator"].orchestrator
+    monkeypatch.setattr(local, "_gpu_visible", lambda: True)
+    assert "whisper-large-v3" in {rule.labels.get("variant") for rule in image_rules()}
+
+
+def test_secrets_of_the_platform_are_variables() -> None:
+    assert secrets_of({"RUNPOD_SECRET_hub": "x", "RUNPOD_API_KEY": "y"}) == {"hub": "x"}
+
+
+def test_a_file_says_more_of_its_endpoints(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.toml"
+    file.write_text(
+        '[project]\nname = "p"\n[defaults]\nprefetch = true\nexecution_timeout_s = 90\n'
+        '[endpoints.asr]\nvariant = "whisper-base"\ngpus = ["ADA_24"]\n'
+    )
+    (endpoint,) = local_catalogue(file).endpoints
+    assert (endpoint.prefetch, endpoint.gpus) == (True, ())
+    (spec,) = local_specs(file)
+    assert (spec.env["FANSCRIBE_PREFETCH"], spec.execution_timeout_s) == ("1", 90)

@@ -5,8 +5,8 @@ import numpy as np
 from fanscribe_handlers.diarize_onnx import assembly
 from fanscribe_handlers.diarize_onnx.assembly import NOBODY
 from fanscribe_handlers.diarize_onnx.segmentation import Activity
-from fanscribe_handlers.diarize_onnx.turns import first_frames, runs, turns
-from fanscribe_handlers.diarize_onnx.windows import FRAME_CENTRE_S, FRAME_STEP_S, FRAMES
+from fanscribe_handlers.diarize_onnx.windows import FRAME_CENTRE_S, FRAME_STEP_S, FRAMES, frame_time_s
+from fanscribe_handlers.frames import first_frames, runs, turns
 
 FIRST = np.array([0, 100])
 TOTAL = FRAMES + 100
@@ -78,7 +78,7 @@ def test_turns_are_in_seconds_in_order_and_end_with_the_recording() -> None:
     active = np.zeros((700, 2), bool)
     active[100:200, 1] = True
     active[150:700, 0] = True
-    found = turns(active, ["SPEAKER_01", "SPEAKER_00"], 11.0)
+    found = turns(active, ["SPEAKER_01", "SPEAKER_00"], 11.0, frame_time_s)
     assert [turn.speaker for turn in found] == ["SPEAKER_00", "SPEAKER_01"]
     assert found[0].start == round(100 * FRAME_STEP_S + FRAME_CENTRE_S, 3)
     assert found[0].end == round(200 * FRAME_STEP_S + FRAME_CENTRE_S, 3)
@@ -86,7 +86,7 @@ def test_turns_are_in_seconds_in_order_and_end_with_the_recording() -> None:
 
 
 def test_speech_from_the_first_frame_starts_at_zero() -> None:
-    assert turns(np.ones((10, 1), bool), ["SPEAKER_00"], 60.0)[0].start == 0.0
+    assert turns(np.ones((10, 1), bool), ["SPEAKER_00"], 60.0, frame_time_s)[0].start == 0.0
 
 
 def test_first_frames_put_the_silent_last() -> None:

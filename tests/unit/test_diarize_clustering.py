@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fanscribe_handlers.diarize_onnx import clustering
-from fanscribe_handlers.diarize_onnx.clustering import Bounds, cluster
+from fanscribe_handlers.diarize_onnx.clustering import cluster
+from fanscribe_handlers.speakers import Bounds
 
 
 def voices(sizes: list[int], spread: float = 0.02, seed: int = 0) -> NDArray[np.float32]:

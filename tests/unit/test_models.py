@@ -8,9 +8,12 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
+from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Model, Variant
 from fanscribe_handlers import packaged as packaged_weights
-from fanscribe_handlers.models import ModelMissing, Places, locate
+from fanscribe_handlers.answers import Refused, read_input
+from fanscribe_handlers.joining import join
+from fanscribe_handlers.models import ModelMissing, Places, locate, offline_where_stored
 from fanscribe_handlers.settings import read_variant
 
 BASE = read_variant({"FANSCRIBE_VARIANT": "whisper-base"}, "whisper")
@@ -223,15 +226,27 @@ def test_every_place_is_named_with_its_reason(places: Places, hub: list[dict[str
     assert hub[-1]["token"] is False
 
 
-def test_a_gated_model_names_the_licence_page(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("token", [None, "hf_of_an_account_that_did_not_accept"])
+def test_a_gated_model_names_the_licence_page(
+    token: str | None, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def snapshot_download(repo: str, **options: Any) -> str:
         if options.get("local_files_only"):
             raise LocalEntryNotFoundError("not cached")
         raise GatedRepoError.__new__(GatedRepoError)  # without the HTTP response that it usually carries
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    with pytest.raises(ModelMissing, match=r"accept its licence at https://huggingface.co/Some/Model"):
+    asked = Places(places.given, places.store, places.cache, token)
+    with pytest.raises(
+        ModelMissing, match=r"accept its licence at https://huggingface.co/Some/Model and set HF"
+    ):
+        locate(from_hub(gated=True), asked, {})
+
+
+def test_a_gated_model_is_not_asked_for_without_a_token(places: Places, hub: list[dict[str, Any]]) -> None:
+    with pytest.raises(ModelMissing):
         locate(from_hub(gated=True), places, {})
+    assert [call["local_files_only"] for call in hub] == [True]
 
 
 def test_a_folder_that_lacks_a_file_is_passed_over(places: Places) -> None:
@@ -260,3 +275,115 @@ def test_two_workers_at_once_make_one_copy(places: Places) -> None:
         )
     assert len(set(found)) == 1
     assert shares == [0.5, 1.0]
+
+
+PARTS = [
+    {
+        "source": "huggingface",
+        "repo": f"org/{name}",
+        "revision": "v1",
+        "files": ["weights.bin"],
+        "licence": "mit",
+    }
+    for name in ("ears", "voice")
+]
+
+
+def snapshot(store: Path, repo: str, files: list[str]) -> Path:
+    """A repository in the layout of a Hugging Face cache."""
+    repository = store / ("models--" + repo.replace("/", "--"))
+    folder = repository / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).write_text(f"{repo}/{name}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "v1").write_text("abc")
+    (repository / "refs" / "main").write_text("abc")
+    return folder
+
+
+def test_a_model_of_several_repositories_is_one_folder_of_links(places: Places) -> None:
+    snapshot(places.store, "Some/Model", FILES)
+    for part in PARTS:
+        snapshot(places.store, str(part["repo"]), ["weights.bin"])
+    environ: dict[str, str] = {}
+    folder = locate(from_hub(also=PARTS), places, environ)
+    assert (folder / "model.bin").read_text() == "Some/Model/model.bin"
+    assert (folder / "org" / "ears" / "weights.bin").read_text() == "org/ears/weights.bin"
+    assert (folder / "org" / "voice" / "weights.bin").read_text() == "org/voice/weights.bin"
+    assert environ == {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    assert locate(from_hub(also=PARTS), places, {}) == folder
+    assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_part_that_is_not_in_the_store_keeps_the_hub_reachable(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot(places.store, "Some/Model", FILES)
+    snapshot(places.store, "org/ears", ["weights.bin"])
+    fetched = snapshot(tmp_path / "hub", "org/voice", ["weights.bin"])
+
+    def snapshot_download(repo: str, **options: Any) -> str:
+        if options.get("local_files_only"):
+            raise LocalEntryNotFoundError("not cached")
+        assert (repo, options["revision"]) == ("org/voice", "v1")
+        return str(fetched)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    environ: dict[str, str] = {}
+    folder = locate(from_hub(also=PARTS), places, environ)
+    assert (folder / "org" / "voice" / "weights.bin").read_text() == "org/voice/weights.bin"
+    assert environ == {}
+
+
+def test_a_missing_part_is_named(places: Places) -> None:
+    snapshot(places.store, "Some/Model", FILES)
+    with pytest.raises(ModelMissing, match=r"its part org/ears\).*accept its licence at \S+/org/ears"):
+        locate(from_hub(also=[{**PARTS[0], "gated": True}]), places, {})
+
+
+def test_a_given_folder_has_the_parts_under_their_names(places: Places) -> None:
+    assert places.given is not None
+    fill(places.given)
+    with pytest.raises(ModelMissing, match=rf"there is no folder {places.given / 'org' / 'ears'}"):
+        locate(from_hub(also=PARTS), places, {})
+    for part in PARTS:
+        (places.given / str(part["repo"])).mkdir(parents=True)
+        (places.given / str(part["repo"]) / "weights.bin").touch()
+    assert locate(from_hub(also=PARTS), places, {}) == places.given
+
+
+def test_parts_are_plain_repositories() -> None:
+    with pytest.raises(ValueError, match="also takes plain huggingface repositories"):
+        from_hub(also=[{**PARTS[0], "also": PARTS}])
+
+
+def test_a_part_cannot_lie_inside_a_folder_of_the_model(tmp_path: Path) -> None:
+    main, part = tmp_path / "main", tmp_path / "part"
+    (main / "org").mkdir(parents=True)
+    part.mkdir()
+    with pytest.raises(ValueError, match="where its part org/ears belongs"):
+        join(main, {"org/ears": part}, tmp_path / "joined")
+    assert list((tmp_path / "joined").iterdir()) == []
+
+
+def test_the_offline_flags_can_be_set_before_any_library_is_imported(places: Places) -> None:
+    environ: dict[str, str] = {}
+    offline_where_stored(from_hub(), places, environ)
+    assert environ == {}
+    fill(places.store / "models--Some--Model" / "snapshots" / "aaa")
+    offline_where_stored(from_hub(), places, environ)
+    assert environ == {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+def test_another_revision_than_the_one_asked_for_is_not_taken(places: Places) -> None:
+    fill(places.store / "models--Some--Model" / "snapshots" / "aaa")
+    with pytest.raises(ModelMissing, match="has no revision v2: name it behind a colon"):
+        locate(from_hub(revision="v2"), places, {})
+
+
+def test_a_token_in_a_request_is_refused_and_not_repeated() -> None:
+    with pytest.raises(Refused) as caught:
+        read_input(Stage.DIARIZE, {"audio": "data:,", "HF_TOKEN": "hf_secret"})
+    assert "HF_TOKEN" in str(caught.value)
+    assert "hf_secret" not in str(caught.value)

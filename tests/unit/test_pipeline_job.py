@@ -1,172 +1,179 @@
-"""A task as a job: events, retries by cause, and that leaving stops the job on the platform."""
+"""One job: sent, watched by prediction, told of, and stopped on the platform when we leave."""
 
 import asyncio
-from collections.abc import Iterator
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 import pytest
+from tests.scripted import Scene, Timeline, done, forever, output
 
+from fanscribe import endpoint as endpoint_module
 from fanscribe.contracts.errors import (
     AnswerError,
-    ErrorCode,
-    FanscribeError,
     JobCancelledError,
     JobLostError,
-    TaskError,
+    JobTimedOutError,
+    RateLimitedError,
     TaskFailedError,
+    TransportError,
+    UnconfirmedError,
 )
+from fanscribe.contracts.job import JobState, JobStatus
 from fanscribe.contracts.task import Stage, TranscribeOutput
-from fanscribe.endpoint import Endpoint
-from fanscribe.pipeline.events import Event, State
-from fanscribe.pipeline.job import ATTEMPTS, Answer, perform, poll_interval
+from fanscribe.pipeline.job import OUTAGE_S, Rhythm, Watched, read_answer, submit, watch
 
-OUTPUT = {"text": "hi", "duration": 1.0, "contract_version": "1.0"}
-DONE = {"status": "COMPLETED", "output": OUTPUT}
+pytestmark = pytest.mark.usefixtures("no_backoff")
 
 
-class ScriptedPlatform:
-    """Answers submissions with ids and each status call with the next state of the script."""
-
-    def __init__(self, *states: dict[str, Any] | int) -> None:
-        self._states: Iterator[dict[str, Any] | int] = iter(states)
-        self.submitted = 0
-        self.cancelled: list[str] = []
-        self.initializing = 0
-        self.submission_lasts = asyncio.Event()
-        self.submission_lasts.set()
-
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
-        operation, _, job = request.url.path.removeprefix("/v2/ep/").partition("/")
-        if operation == "run":
-            self.submitted += 1
-            number = self.submitted
-            await self.submission_lasts.wait()
-            return httpx.Response(200, json={"id": f"j{number}", "status": "IN_QUEUE"})
-        if operation == "cancel":
-            self.cancelled.append(job)
-            return httpx.Response(200, json={"id": job, "status": "CANCELLED"})
-        if operation == "health":
-            return httpx.Response(200, json={"jobs": {}, "workers": {"initializing": self.initializing}})
-        state = next(self._states)
-        if isinstance(state, int):
-            return httpx.Response(state)
-        return httpx.Response(200, json={"id": job, **state})
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeats of one HTTP call follow at once."""
+    monkeypatch.setattr(endpoint_module, "_backoff", lambda state: 0.0)
 
 
-async def _perform(platform: ScriptedPlatform, events: list[Event] | None = None) -> Answer:
-    async def sleep(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
-    http = httpx.AsyncClient(transport=httpx.MockTransport(platform))
-    listener = (events if events is not None else []).append
-    endpoint = Endpoint(http, "http://p/v2", "ep", "k")
-    return await perform("t", Stage.TRANSCRIBE, endpoint, {"audio": "data:,"}, listener, sleep=sleep)
+def scene_of(timeline: Timeline, **about: Any) -> Scene:
+    return Scene(lambda job: timeline, **about)
 
 
-def _failed(code: ErrorCode, retryable: bool) -> dict[str, Any]:
-    error = TaskError(code=code, message="m", retryable=retryable)
-    return {"status": "FAILED", "error": error.model_dump_json()}
+async def sent(scene: Scene) -> Watched:
+    watched = Watched(scene.time.now)
+    await submit(scene.route().api, {"audio": "data:,"}, {}, watched, scene.calls)
+    return watched
 
 
-async def test_the_answer_is_typed_and_the_events_tell_the_way() -> None:
-    platform = ScriptedPlatform(
-        {"status": "IN_QUEUE"},
-        {"status": "IN_PROGRESS"},
-        {"status": "IN_PROGRESS", "output": {"phase": "loading", "share": 0.5, "message": "weights"}},
-        {"status": "IN_PROGRESS", "output": {"phase": "running", "share": 0.25}},
-        {"status": "IN_PROGRESS", "output": {"phase": "running", "share": 0.25}},
-        {"status": "IN_PROGRESS", "output": "not ours"},
-        {**DONE, "delayTime": 1500},
+async def followed(scene: Scene, rhythm: Rhythm) -> JobState:
+    return await watch(scene.route().api, await sent(scene), rhythm, scene.calls)
+
+
+async def test_the_answer_comes_soon_after_it_is_there() -> None:
+    scene = scene_of(done(after_s=60.0))
+    begun = scene.time.now
+    state = await scene.time.run(followed(scene, Rhythm(expected_s=60.0, attentive=False)))
+    assert state.status is JobStatus.COMPLETED
+    assert scene.time.now - begun < 60.0 + 2.0
+    assert isinstance(read_answer(Stage.TRANSCRIBE, "words", state), TranscribeOutput)
+
+
+async def test_what_is_known_of_it_is_told() -> None:
+    shares = [{"phase": "loading", "share": 0.5}, {"phase": "running", "share": 0.25}, "not ours"]
+    scene = scene_of(
+        (
+            (0.0, {"status": "IN_QUEUE"}),
+            (3.0, {"status": "IN_PROGRESS"}),
+            *((4.0 + n, {"status": "IN_PROGRESS", "output": each}) for n, each in enumerate(shares)),
+            (9.0, {"status": "COMPLETED", "output": output()}),
+        )
     )
-    platform.initializing = 1
-    events: list[Event] = []
-    answer = await _perform(platform, events)
-    assert isinstance(answer.output, TranscribeOutput)
-    assert (answer.output.text, answer.attempts, answer.state.delay_ms) == ("hi", 1, 1500)
-    assert [(event.state, event.share) for event in events] == [
-        (State.STARTING, 0.0),
-        (State.FETCHING, 0.0),
-        (State.LOADING, 0.5),
-        (State.RUNNING, 0.25),
-        (State.RUNNING, 0.0),
-    ]
+    watched, told = Watched(scene.time.now), []
+
+    async def work() -> None:
+        await submit(scene.route().api, {"audio": "data:,"}, {}, watched, scene.calls)
+        await watch(
+            *(scene.route().api, watched, Rhythm(5.0), scene.calls),
+            lambda: told.append((watched.starting, watched.progress and watched.progress.share)),
+        )
+
+    begun = scene.time.now
+    await scene.time.run(work())
+    assert list(dict.fromkeys(told)) == [(True, None), (True, 0.5), (True, 0.25)]
+    assert watched.taken_at is not None
+    assert watched.taken_at - begun == pytest.approx(3.0, abs=0.5)
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("end", "kind"),
     [
-        {"status": "TIMED_OUT"},
-        _failed(ErrorCode.MODEL_ERROR, True),
-        {"status": "FAILED", "error": "worker died"},
-        {"status": "COMPLETED", "output": {"txt": 1}},
-        404,
-    ],
-)
-async def test_what_may_pass_is_tried_again(failure: dict[str, Any] | int) -> None:
-    platform = ScriptedPlatform(failure, DONE)
-    assert (await _perform(platform)).attempts == 2
-    assert platform.submitted == 2
-
-
-@pytest.mark.parametrize(
-    ("failure", "kind"),
-    [
-        (_failed(ErrorCode.INVALID_INPUT, False), TaskFailedError),
+        ({"status": "FAILED", "error": "worker died"}, TaskFailedError),
         ({"status": "CANCELLED"}, JobCancelledError),
+        ({"status": "TIMED_OUT"}, JobTimedOutError),
+        (404, JobLostError),
     ],
 )
-async def test_what_cannot_pass_is_not(failure: dict[str, Any], kind: type[FanscribeError]) -> None:
-    platform = ScriptedPlatform(failure)
+async def test_a_bad_end_is_an_error(end: Mapping[str, Any] | int, kind: type[Exception]) -> None:
+    scene = scene_of(((0.0, {"status": "IN_QUEUE"}), (2.0, end)))
     with pytest.raises(kind):
-        await _perform(platform)
-    assert platform.submitted == 1
+        await scene.time.run(followed(scene, Rhythm()))
 
 
-async def test_trying_has_an_end() -> None:
-    platform = ScriptedPlatform(*[404] * ATTEMPTS)
-    with pytest.raises(JobLostError):
-        await _perform(platform)
-    assert platform.submitted == ATTEMPTS
+async def test_an_outage_is_waited_for_but_not_for_ever() -> None:
+    short = scene_of(((0.0, 503), (OUTAGE_S - 10.0, {"status": "COMPLETED", "output": output()})))
+    assert (await short.time.run(followed(short, Rhythm()))).status is JobStatus.COMPLETED
+    long = scene_of(((0.0, 503),))
+    begun = long.time.now
+    with pytest.raises(TransportError):
+        await long.time.run(followed(long, Rhythm()))
+    assert OUTAGE_S <= long.time.now - begun < OUTAGE_S + 10
 
 
-async def test_another_major_contract_is_refused() -> None:
-    other = {"status": "COMPLETED", "output": {**OUTPUT, "contract_version": "2.0"}}
+async def test_a_platform_that_asks_to_slow_down_is_asked_again() -> None:
+    def busy(number: int) -> httpx.Response | None:
+        return httpx.Response(429) if number <= 12 else None
+
+    scene = scene_of(done(), on_run=busy)
+    await scene.time.run(sent(scene))
+    assert len(scene.platform.jobs) == 1
+    scene = scene_of(done(), on_run=lambda number: httpx.Response(429))
+    with pytest.raises(RateLimitedError):
+        await scene.time.run(sent(scene))
+
+
+@pytest.mark.parametrize(
+    "reply", [httpx.Response(500), httpx.ReadError("cut off"), httpx.Response(200, text="?")]
+)
+async def test_a_submission_of_unknown_fate_is_not_repeated(reply: httpx.Response | Exception) -> None:
+    scene = scene_of(done(), on_run=lambda number: reply)
+    with pytest.raises(UnconfirmedError, match="whether the job was taken is not known"):
+        await scene.time.run(sent(scene))
+    assert scene.platform.submissions == 1
+
+
+async def test_what_never_arrived_is_sent_again() -> None:
+    refused = [httpx.ConnectError("refused"), httpx.PoolTimeout("no connection is free")]
+    scene = scene_of(done(), on_run=lambda number: refused[number - 1] if number <= 2 else None)
+    await scene.time.run(sent(scene))
+    assert scene.platform.submissions == 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_leaving_while_submitting_waits_for_the_id_and_cancels(times: int) -> None:
+    scene = scene_of(forever(), takes_s=1.0)
+
+    async def leave() -> None:
+        submitting = asyncio.ensure_future(sent(scene))
+        await scene.time.sleep(0.5)
+        for _ in range(times):
+            submitting.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([submitting])
+        assert submitting.cancelled()
+
+    await scene.time.run(leave())
+    await scene.time.rest()
+    assert [each.cancelled for each in scene.platform.jobs] == [True]
+
+
+def test_another_major_contract_is_refused() -> None:
+    state = JobState(id="j", status=JobStatus.COMPLETED, output={**output(), "contract_version": "2.0"})
     with pytest.raises(AnswerError, match="speaks contract 2"):
-        await _perform(ScriptedPlatform(*[other] * ATTEMPTS))
+        read_answer(Stage.TRANSCRIBE, "words", state)
+    with pytest.raises(AnswerError, match=r"job j on words gave an answer .* \(segments\)"):
+        read_answer(
+            Stage.TRANSCRIBE, "words", state.model_copy(update={"output": {**output(), "segments": 1}})
+        )
 
 
-async def test_leaving_cancels_the_job() -> None:
-    platform = ScriptedPlatform(*[{"status": "IN_PROGRESS"}] * 1000)
-    work = asyncio.create_task(_perform(platform))
-    while not platform.submitted:
-        await asyncio.sleep(0)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    assert platform.cancelled == ["j1"]
-
-
-async def test_leaving_while_submitting_waits_for_the_id_and_cancels() -> None:
-    platform = ScriptedPlatform()
-    platform.submission_lasts.clear()
-    work = asyncio.create_task(_perform(platform))
-    while not platform.submitted:
-        await asyncio.sleep(0)
-    work.cancel()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not work.done()
-    platform.submission_lasts.set()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    assert platform.cancelled == ["j1"]
-
-
-def test_polling_slows_down_within_bounds() -> None:
-    waits = [poll_interval(seconds) for seconds in (0, 1, 10, 30, 3600)]
+def test_somebody_who_watches_is_shown_something_every_second() -> None:
+    waits = [Rhythm(100.0).wait_s(elapsed_s) for elapsed_s in (0, 1, 10, 30, 3600)]
     assert waits == sorted(waits)
-    assert waits[0] == 0.05
-    assert waits[-1] == 1.0
+    assert (waits[0], waits[-1]) == (0.05, 1.0)
+
+
+def test_nobody_looks_before_there_is_something_to_see() -> None:
+    rhythm, at_s, looks = Rhythm(100.0, attentive=False), 0.0, []
+    while at_s < 110.0:
+        at_s += rhythm.wait_s(at_s)
+        looks.append(at_s)
+    assert [round(each, 1) for each in looks[:4]] == [0.5, 30.0, 60.0, 97.0]
+    assert max(later - sooner for sooner, later in itertools.pairwise(looks[3:])) <= 2.5

@@ -228,9 +228,15 @@ def test_two_processes_at_once_see_whole_values_only(tmp_path: Path) -> None:
 
 
 def test_which_place_is_meant(tmp_path: Path) -> None:
-    assert open_results(str(tmp_path), {"FANSCRIBE_RESULTS": "/elsewhere"}).location == str(tmp_path)
-    assert open_results(None, {"FANSCRIBE_RESULTS": str(tmp_path)}).location == str(tmp_path)
-    assert open_results(None, {}).location.endswith("/fanscribe/results")
+    def place(location: str | None, environ: dict[str, str]) -> str:
+        store = open_results(location, environ)
+        assert store is not None
+        return store.location
+
+    assert open_results(None, {"FANSCRIBE_RESULTS": "off"}) is None
+    assert place(str(tmp_path), {"FANSCRIBE_RESULTS": "/elsewhere"}) == str(tmp_path)
+    assert place(None, {"FANSCRIBE_RESULTS": str(tmp_path)}) == str(tmp_path)
+    assert place(None, {}).endswith("/fanscribe/results")
 
 
 @pytest.mark.parametrize("size", ["0", "-5", "1e9", "lots"])

@@ -9,8 +9,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from fanscribe.contracts.errors import TransportError
-from fanscribe.results import open_results
-from fanscribe.results.bucket import PAUSE_S, BucketResults
+from fanscribe.results.bucket import PAUSE_S, BucketResults, open_bucket
 from fanscribe.results.envelope import pack
 
 
@@ -62,9 +61,9 @@ def test_a_value_comes_back_as_it_was_kept(store: BucketResults) -> None:
 
 
 def test_the_location_is_enough(client: Any) -> None:
-    open_results("s3://results/team/b", {}).put(key(1), {"text": "kept"})
-    assert open_results("s3://results/team/b/", {}).get(key(1)) == {"text": "kept"}
-    assert open_results("s3://results", {}).get(key(1)) is None
+    open_bucket("s3://results/team/b").put(key(1), {"text": "kept"})
+    assert open_bucket("s3://results/team/b/").get(key(1)) == {"text": "kept"}
+    assert open_bucket("s3://results").get(key(1)) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"half", pack(key(2), {"text": "of another key"})])

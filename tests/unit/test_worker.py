@@ -82,6 +82,14 @@ def test_a_job_goes_through_and_says_who_did_it(model_dir: Path, job: dict[str, 
     assert (engine.loads, engine.runs) == (1, 2)
 
 
+def test_an_engine_s_warnings_travel_with_the_answer(model_dir: Path, job: dict[str, Any]) -> None:
+    engine = Echo(lambda context: context.warnings.append("prompt was ignored: there is no such thing here"))
+    worker = make(engine, model_dir)
+    for _ in range(2):
+        output = TranscribeOutput.model_validate(done(worker, job))
+        assert output.warnings == ["prompt was ignored: there is no such thing here"]
+
+
 def test_a_clip_is_cut_and_times_count_from_the_file(model_dir: Path, job: dict[str, Any]) -> None:
     job["input"]["clip"] = {"start": 0.5, "end": 0.75}
     output = TranscribeOutput.model_validate(done(make(Echo(), model_dir), job))
@@ -129,6 +137,15 @@ def test_a_wrong_input_is_refused_before_the_engine(model_dir: Path) -> None:
     said = error(done(make(engine, model_dir), {"id": "1", "input": {"audio": "file:///etc/passwd"}}))
     assert said.code is ErrorCode.INVALID_INPUT
     assert "field audio" in said.message
+    assert engine.runs == 0
+
+
+def test_speakers_are_not_asked_of_a_recogniser(model_dir: Path, job: dict[str, Any]) -> None:
+    engine = Echo()
+    job["input"]["diarize"] = True
+    said = error(done(make(engine, model_dir), job))
+    assert said.code is ErrorCode.INVALID_INPUT
+    assert "field diarize: whisper-base" in said.message
     assert engine.runs == 0
 
 
@@ -260,3 +277,13 @@ def test_a_worker_that_holds_another_job_stays(model_dir: Path, job: dict[str, A
 
     assert asyncio.run(play())["text"] == "1.00 s"
     assert left == []
+
+
+def test_a_library_that_is_missing_is_named_with_the_extra(model_dir: Path, job: dict[str, Any]) -> None:
+    def act(context: Context) -> None:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    told = error(done(make(Echo(act), model_dir), job))
+    assert told.code is ErrorCode.MODEL_ERROR
+    assert "No module named 'torch'" in told.message
+    assert "pip install 'fanscribe[" in told.message

@@ -14,8 +14,10 @@ from fanscribe.contracts.task import (
     TranscribeResult,
 )
 from fanscribe.contracts.transcript import Segment, Turn, Word
+from fanscribe.contracts.variant import Variant
+from fanscribe.pipeline.merge import shift
 from fanscribe_handlers import answers
-from fanscribe_handlers.answers import Refused, answer, failure, read_input, shift
+from fanscribe_handlers.answers import Refused, answer, failure, read_input, refuse_unserved
 
 AUDIO = "data:audio/wav;base64,c2VjcmV0"
 ABOUT = Provenance(engine="e 1", variant="v", model="m", contract_version="1.0", timing=Timing(load_s=1))
@@ -25,6 +27,27 @@ def result() -> TranscribeResult:
     words = [Word("One", 0.5, 0.9, 0.8), Word("two.", 1.0, 1.4, 0.9)]
     return TranscribeResult(
         text="One two.", language="en", duration=2, segments=[Segment(0.5, 1.4, "One two.", words=words)]
+    )
+
+
+def two_speakers() -> DiarizeResult:
+    turns = [Turn(0.4, 0.95, "SPEAKER_00"), Turn(0.95, 1.5, "SPEAKER_01")]
+    return DiarizeResult(segments=turns, exclusive_segments=turns, num_speakers=2, duration=2)
+
+
+def variant(*stages: str) -> Variant:
+    fact = {"value": 1, "source": "made up for a test"}
+    return Variant.model_validate(
+        {
+            "schema_version": 1,
+            "id": "one-pass",
+            "family": "whisperx",
+            "stages": stages,
+            "name": "One pass",
+            "model": {"source": "huggingface", "repo": "a/b", "licence": "mit"},
+            "hardware": {"min_ram_gb": 1},
+            "performance": {"load_s": fact, "rtf": {}, "overhead_s": fact},
+        }
     )
 
 
@@ -50,6 +73,10 @@ def test_an_input_is_read() -> None:
         ({"audio": AUDIO, "clip": {"start": 3, "end": 2}}, "field clip: "),
         ({"audio": AUDIO, "langauge": "en"}, "field langauge: Extra inputs are not permitted"),
         ({"audio": AUDIO, "response_format": "doc"}, "field response_format:"),
+        ({"audio": AUDIO, "num_speakers": 2}, "need diarize: true"),
+        ({"audio": AUDIO, "max_speakers": 2}, "need diarize: true"),
+        ({"audio": AUDIO, "diarize": True, "num_speakers": 2, "min_speakers": 1}, "num_speakers excludes"),
+        ({"audio": AUDIO, "diarize": True, "diarization_segments": []}, "diarize excludes"),
     ],
 )
 def test_a_wrong_input_names_the_field(body: object, says: str) -> None:
@@ -99,6 +126,44 @@ def test_turns_sent_along_name_the_speakers() -> None:
     task = TranscribeInput(audio=AUDIO, diarization_segments=turns)
     output = answer(Stage.TRANSCRIBE, task, result(), ABOUT, [])
     assert {word["speaker"] for segment in output["segments"] for word in segment["words"]} == {"SPEAKER_01"}
+
+
+def test_a_variant_without_the_stage_refuses_to_diarize() -> None:
+    task = TranscribeInput(audio=AUDIO, diarize=True, num_speakers=2)
+    with pytest.raises(Refused, match="field diarize: one-pass does not diarize") as caught:
+        refuse_unserved(task, variant("transcribe", "align"))
+    assert caught.value.code is ErrorCode.INVALID_INPUT
+    refuse_unserved(task, variant("transcribe", "align", "diarize"))
+    refuse_unserved(TranscribeInput(audio=AUDIO), variant("transcribe"))
+
+
+def test_a_diarization_beside_the_words_moves_with_them() -> None:
+    both = result().model_copy(update={"diarization": two_speakers()})
+    shift(both, 10)
+    assert both.diarization is not None
+    assert [turn.start for turn in both.diarization.segments] == [10.4, 10.95]
+    assert [turn.end for turn in both.diarization.exclusive_segments] == [10.95, 11.5]
+
+
+def test_one_pass_gives_words_with_speakers_and_the_turns() -> None:
+    task = TranscribeInput(audio=AUDIO, diarize=True)
+    both = result().model_copy(update={"diarization": two_speakers()})
+    output = TranscribeOutput.model_validate(answer(Stage.TRANSCRIBE, task, both, ABOUT, []))
+    assert output.diarization == two_speakers()
+    assert [(segment.speaker, segment.text) for segment in output.segments] == [
+        ("SPEAKER_00", "One"),
+        ("SPEAKER_01", "two."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "piece"),
+    [("rttm", "0.400 0.550 <NA> <NA> SPEAKER_00"), ("vtt", "SPEAKER_01"), ("text", "SPEAKER_01: two.")],
+)
+def test_one_pass_shows_its_speakers_in_every_format(name: str, piece: str) -> None:
+    task = TranscribeInput.model_validate({"audio": AUDIO, "diarize": True, "response_format": name})
+    both = result().model_copy(update={"diarization": two_speakers()})
+    assert piece in answer(Stage.TRANSCRIBE, task, both, ABOUT, [])["text"]
 
 
 def test_text_formats_come_in_the_field_text() -> None:

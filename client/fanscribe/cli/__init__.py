@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
-from fanscribe.cli import engines, local
+from fanscribe.cli import cache, engines, images, local
+from fanscribe.cli.deploy import adopt, deploy, destroy, plan
+from fanscribe.cli.init import init
+from fanscribe.cli.operate import logs, smoke, stats, status
 from fanscribe.cli.render import render
 from fanscribe.cli.transcribe import transcribe
 
@@ -17,8 +20,19 @@ app = typer.Typer(
 )
 app.command()(transcribe)
 app.command()(render)
+app.command()(init)
+app.command()(plan)
+app.command()(deploy)
+app.command()(destroy)
+app.command()(adopt)
+app.command()(status)
+app.command()(stats)
+app.command()(logs)
+app.command()(smoke)
 app.add_typer(engines.app, name="engines")
+app.add_typer(images.app, name="images")
 app.add_typer(local.app, name="local")
+app.add_typer(cache.app, name="cache")
 
 
 def _version(wanted: bool) -> None:

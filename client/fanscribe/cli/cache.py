@@ -9,7 +9,7 @@ import typer
 from fanscribe.cli.exits import clear_errors
 
 if TYPE_CHECKING:
-    from fanscribe.results import Entry
+    from fanscribe.results import Entry, ResultStore
 
 app = typer.Typer(no_args_is_help=True, help="Results kept by content, so that no work is paid twice.")
 
@@ -28,10 +28,8 @@ _Location = Annotated[
 @app.command("list")
 def list_(json_: _Json = False, location: _Location = None) -> None:
     """One line a result, the last used first: kind, key, size, when it was used; then the sum."""
-    from fanscribe.results import open_results
-
     with clear_errors():
-        store = open_results(location)
+        store = _opened(location)
         entries = sorted(store.entries(), key=lambda each: -each.used_at)
         total = sum(each.size_bytes for each in entries)
         if json_:
@@ -49,15 +47,23 @@ def list_(json_: _Json = False, location: _Location = None) -> None:
 @app.command()
 def clear(json_: _Json = False, location: _Location = None) -> None:
     """Remove every result that is kept; other files in the place stay."""
-    from fanscribe.results import open_results
-
     with clear_errors():
-        store = open_results(location)
+        store = _opened(location)
         removed = store.clear()
     if json_:
         print(json.dumps({"location": store.location, "removed": removed}))
     else:
         print(f"{store.location}: {removed} results removed")
+
+
+def _opened(location: str | None) -> "ResultStore":
+    from fanscribe.contracts.errors import UsageError
+    from fanscribe.results import open_results
+
+    store = open_results(location)
+    if store is None:
+        raise UsageError("FANSCRIBE_RESULTS is off, so nothing is kept: name a place with --at")
+    return store
 
 
 def _line(entry: "Entry") -> str:

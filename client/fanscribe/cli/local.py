@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +31,16 @@ def up(
         Path | None,
         typer.Option(metavar="FILE", help="An endpoints.toml; default: every engine that runs here."),
     ] = None,
+    managed: Annotated[
+        bool,
+        typer.Option(
+            "--managed", help="Start empty, with a key: `fanscribe deploy --platform local` fills it."
+        ),
+    ] = False,
 ) -> None:
     """Start the local platform; Ctrl-C stops it and its workers."""
     from fanscribe.contracts.errors import FanscribeError
-    from fanscribe.deploy.local import local_specs
+    from fanscribe.deploy.local import image_rules, local_specs, secrets_of
     from fanscribe.local.process import ANY_KEY, PlatformError, find, one_at_a_time, start, write_state
     from fanscribe.local.spec import SpecError
 
@@ -45,9 +52,16 @@ def up(
                 _fail(
                     f"a local platform is running already at {running.url}; stop it with: fanscribe local down"
                 )
-            specs = local_specs(endpoints)
+            specs = [] if managed else local_specs(endpoints)
             platform = start(
-                specs, port=port, detach=detach, key=ANY_KEY, show_log=not detach, log_level="info"
+                specs,
+                images=image_rules(endpoints) if managed else (),
+                secrets=secrets_of(os.environ),
+                port=port,
+                detach=detach,
+                key=ANY_KEY,
+                show_log=not detach,
+                log_level="info",
             )
             if not detach:
                 state = write_state(platform)
@@ -75,6 +89,8 @@ def _announce(platform: "RunningPlatform", specs: "list[EndpointSpec]") -> None:
     print(f"local platform at {platform.url} (process {platform.pid})", flush=True)
     for spec in specs:
         print(f"  {platform.url}/v2/{spec.name}", flush=True)
+    if not specs:
+        print("  empty; `fanscribe deploy --platform local` makes its endpoints", flush=True)
 
 
 @app.command()

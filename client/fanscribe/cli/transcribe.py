@@ -15,6 +15,7 @@ from fanscribe.cli.output import FORMATS, write
 if TYPE_CHECKING:
     from fanscribe.cli.progress import Display
     from fanscribe.client import AsyncClient
+    from fanscribe.contracts.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class _Job:
     format: str
     output: Path | None
     many: bool
+    report: bool = False
+    json: bool = False
 
 
 def transcribe(
@@ -54,6 +57,22 @@ def transcribe(
         typer.Option(help="endpoints.toml to use (else FANSCRIBE_ENDPOINTS).", show_default=False),
     ] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds that one input may take.")] = None,
+    optimize: Annotated[
+        str, typer.Option(help="What chunks and workers are chosen for: latency, cost or balanced.")
+    ] = "latency",
+    send: Annotated[
+        str, typer.Option(help="How audio reaches the workers: auto, inline, or reference (of a URL).")
+    ] = "auto",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what would run, its seconds and dollars; run nothing.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Say on standard error what was predicted and what happened.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="With --plan or --report: as JSON.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use nor keep finished work (see fanscribe cache).")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no warnings.")] = False,
 ) -> None:
     """Transcribe recordings, with speakers when asked.
@@ -67,8 +86,15 @@ def transcribe(
             raise UsageError(f"--format {format}: unknown format; choose one of {', '.join(FORMATS)}")
         if platform not in ("auto", "local", "runpod"):
             raise UsageError(f"--platform {platform}: choose auto, local or runpod")
-        if timestamps not in ("none", "segment", "word"):
-            raise UsageError(f"--timestamps {timestamps}: choose none, segment or word")
+        for option, value, choices in (
+            ("--timestamps", timestamps, ("none", "segment", "word")),
+            ("--optimize", optimize, ("latency", "cost", "balanced")),
+            ("--send", send, ("auto", "inline", "reference")),
+        ):
+            if value not in choices:
+                raise UsageError(f"{option} {value}: choose one of {', '.join(choices)}")
+        if json_ and not (plan or report):
+            raise UsageError("--json goes with --plan or --report; for the transcript use --format native")
         options = _options(
             {
                 "--speakers": speakers,
@@ -78,9 +104,11 @@ def transcribe(
             }
         )
         options |= {"diarize": diarize, "per_channel": per_channel, "model": model, "language": language}
-        options["timestamps"] = timestamps
+        options |= {"timestamps": timestamps, "optimize": optimize, "send": send, "cache": not no_cache}
         _check_options(options)
-        job = _Job(options, format, output, len(audio) > 1)
+        job = _Job(options, format, output, len(audio) > 1, report, json_)
+        if plan:
+            raise typer.Exit(worst(asyncio.run(_plan_all(audio, job, platform, endpoints))))
         _check_output(job, audio)
         codes = asyncio.run(_transcribe_all(audio, job, platform, endpoints, quiet))
     raise typer.Exit(worst(codes))
@@ -151,6 +179,31 @@ def _check_output(job: _Job, inputs: list[str]) -> None:
         raise UsageError(f"-o {target}: {folder} may not be written to")
 
 
+async def _plan_all(inputs: list[str], job: _Job, platform: str, endpoints: Path | None) -> list[Exit]:
+    import json
+
+    from fanscribe.cli.tables import plan_table
+    from fanscribe.client import AsyncClient
+    from fanscribe.contracts.errors import FanscribeError
+    from fanscribe.pipeline.description import describe
+    from fanscribe.source import name_of
+
+    codes: list[Exit] = []
+    described: dict[str, Any] = {}
+    async with AsyncClient(platform=platform, endpoints=endpoints) as client:
+        for each in inputs:
+            try:
+                described[name_of(each)] = describe(await client.plan(each, **job.options))
+            except FanscribeError as error:
+                complain(error)
+                codes.append(code_of(error))
+    if job.json:
+        print(json.dumps(described, indent=2))
+    else:
+        print("\n\n".join(plan_table(name, plan) for name, plan in described.items()))
+    return codes
+
+
 async def _transcribe_all(
     inputs: list[str], job: _Job, platform: str, endpoints: Path | None, quiet: bool
 ) -> list[Exit]:
@@ -192,7 +245,19 @@ async def _transcribe_one(
             print(f"{name}: warning: {warning}", file=sys.stderr)
         for gap in transcript.gaps:
             print(f"{name}: gap from {gap.start:.1f} s to {gap.end:.1f} s: {gap.reason}", file=sys.stderr)
+    if job.report:
+        _say_report(name, transcript, job)
     return Exit.PARTIAL if transcript.partial else Exit.DONE
+
+
+def _say_report(name: str, transcript: "Transcript", job: _Job) -> None:
+    import json
+
+    from fanscribe.cli.tables import report_table
+    from fanscribe.pipeline.description import report
+
+    about = report(transcript)
+    print(json.dumps({name: about}) if job.json else report_table(name, about), file=sys.stderr)
 
 
 def _stem(audio: str) -> str:

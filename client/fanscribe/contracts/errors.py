@@ -8,7 +8,8 @@ FanscribeError
 │   ├── CatalogueError         variant files or endpoints.toml are wrong; carries every fault found
 │   └── PlanError              no deployed endpoint can serve the request
 ├── TransportError             the platform could not be reached, or did not answer in time
-│   └── RateLimitedError       the platform asked to slow down (HTTP 429)
+│   ├── RateLimitedError       the platform asked to slow down (HTTP 429)
+│   └── UnconfirmedError       a job was sent, and it is not known whether the platform took it
 ├── PlatformError              the platform answered and refused
 │   ├── AuthenticationError    HTTP 401 or 403
 │   ├── NotFoundError          unknown endpoint, or a job that is unknown or expired (HTTP 404)
@@ -119,6 +120,10 @@ class RateLimitedError(TransportError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class UnconfirmedError(TransportError):
+    """A job was sent and no id came back: it may run, and cost, without anybody who waits for it."""
 
 
 class PlatformError(FanscribeError):

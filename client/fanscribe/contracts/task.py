@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -102,8 +102,24 @@ class TaskInput(_Strict):
     response_format: ResponseFormat = ResponseFormat.NATIVE
 
 
-class TranscribeInput(TaskInput):
-    """Speech to text."""
+class SpeakerBounds(TaskInput):
+    """How many speakers there are. `num_speakers` is exact; the other two are bounds and exclude it."""
+
+    num_speakers: int | None = Field(None, ge=1, le=64)
+    min_speakers: int | None = Field(None, ge=1, le=64)
+    max_speakers: int | None = Field(None, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.num_speakers is not None and (self.min_speakers or self.max_speakers):
+            raise ValueError("num_speakers excludes min_speakers and max_speakers")
+        if self.min_speakers and self.max_speakers and self.min_speakers > self.max_speakers:
+            raise ValueError("min_speakers must not be above max_speakers")
+        return self
+
+
+class TranscribeInput(SpeakerBounds):
+    """Speech to text. `diarize` labels speakers too, where the engine does both in one pass."""
 
     language: Language | None = None
     task: Literal["transcribe", "translate"] = "transcribe"
@@ -112,22 +128,19 @@ class TranscribeInput(TaskInput):
     keyterms: list[str] = Field(default_factory=list, max_length=1000)
     vad: bool = True
     diarization_segments: list[Turn] | None = None
-
-
-class DiarizeInput(TaskInput):
-    """Who speaks when. `num_speakers` is exact; the other two are bounds and exclude it."""
-
-    num_speakers: int | None = Field(None, ge=1, le=64)
-    min_speakers: int | None = Field(None, ge=1, le=64)
-    max_speakers: int | None = Field(None, ge=1, le=64)
+    diarize: bool = False
 
     @model_validator(mode="after")
-    def _consistent(self) -> "DiarizeInput":
-        if self.num_speakers is not None and (self.min_speakers or self.max_speakers):
-            raise ValueError("num_speakers excludes min_speakers and max_speakers")
-        if self.min_speakers and self.max_speakers and self.min_speakers > self.max_speakers:
-            raise ValueError("min_speakers must not be above max_speakers")
+    def _speakers_asked_once(self) -> Self:
+        if self.diarize and self.diarization_segments is not None:
+            raise ValueError("diarize excludes diarization_segments")
+        if not self.diarize and (self.num_speakers or self.min_speakers or self.max_speakers):
+            raise ValueError("num_speakers, min_speakers and max_speakers need diarize: true")
         return self
+
+
+class DiarizeInput(SpeakerBounds):
+    """Who speaks when."""
 
 
 class AlignInput(TaskInput):
@@ -156,16 +169,6 @@ class Provenance(BaseModel):
     timing: Timing = Field(default_factory=Timing)
 
 
-class TranscribeResult(BaseModel):
-    """What an engine gives for transcribe: times from the start of the file."""
-
-    text: str
-    language: str | None = None
-    language_probability: float | None = None
-    duration: float
-    segments: list[Segment] = Field(default_factory=list)
-
-
 class DiarizeResult(BaseModel):
     """What an engine gives for diarize.
 
@@ -178,6 +181,20 @@ class DiarizeResult(BaseModel):
     num_speakers: int = 0
     embeddings: dict[str, list[float]] = Field(default_factory=dict)
     duration: float = 0.0
+
+
+class TranscribeResult(BaseModel):
+    """What an engine gives for transcribe: times from the start of the file.
+
+    `diarization` is there when the task asked to diarize too; the words carry its speakers.
+    """
+
+    text: str
+    language: str | None = None
+    language_probability: float | None = None
+    duration: float
+    segments: list[Segment] = Field(default_factory=list)
+    diarization: DiarizeResult | None = None
 
 
 class AlignResult(BaseModel):

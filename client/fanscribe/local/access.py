@@ -10,12 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fanscribe.local.endpoint import Endpoint
-from fanscribe.local.faults import ERROR
+from fanscribe.local.faults import ERROR, WORKER
 from fanscribe.local.platform import Platform
 from fanscribe.local.rates import TooManyRequestsError
 from fanscribe.local.wire import refusal, reply
 
-CLIENT, WORKER = "client", "worker"
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Handler = Callable[[Request, Platform, Endpoint], Awaitable[Response]]
@@ -32,7 +31,7 @@ def route(path: str, handler: Handler, *, calls: str, methods: list[str], operat
         endpoint = endpoint_of(request, platform)
         try:
             check_open(platform, endpoint)
-            _misfortune(platform, endpoint, calls)
+            _misfortune(platform, endpoint, calls, path.split("/")[3])
         except HTTPException:
             if calls == WORKER:
                 await asyncio.sleep(WORKER_ERROR_PAUSE_S)
@@ -55,10 +54,16 @@ def platform_of(request: Request) -> Platform:
     return platform
 
 
-def check_caller(request: Request, platform: Platform) -> None:
-    """Answer 401 unless the request carries the key, with or without `Bearer`; without one any text will do."""
+def check_caller(request: Request, platform: Platform, *, query_key: bool = False) -> None:
+    """Answer 401 unless the request carries the key, with or without `Bearer`; without one any text will do.
+
+    Where the platform allows it, `query_key`, the key may be in `?api_key`.
+    """
     check_host(request, platform)
     given = request.headers.get("authorization", "").strip()
+    # Where any key will do, one in the URL would let a page on the web in, which cannot set the header.
+    if not given and query_key and platform.key is not None:
+        given = request.query_params.get("api_key", "").strip()
     if given[:7].lower() == "bearer ":
         given = given[7:].strip()
     if not given or (
@@ -78,22 +83,30 @@ def endpoint_of(request: Request, platform: Platform) -> Endpoint:
     name = request.path_params["endpoint"]
     endpoint = platform.fleet.endpoints.get(name)
     if endpoint is None:
-        raise refusal(404, f"endpoint {name} does not exist; there are {', '.join(platform.fleet.endpoints)}")
+        there = ", ".join(platform.fleet.endpoints) or "none"
+        raise refusal(404, f"endpoint {name} does not exist; there are {there}")
     return endpoint
+
+
+def check_exists(endpoint: Endpoint) -> None:
+    """Answer 404 once the endpoint is deleted."""
+    if endpoint.deleted:
+        raise refusal(404, f"endpoint {endpoint.spec.name} was deleted")
 
 
 def check_open(platform: Platform, endpoint: Endpoint) -> None:
     """Answer 502 or 503 when the platform has gone away or stops: what a request changes now would be lost.
 
-    To be asked again after every wait within a request, for the body above all.
+    404 once the endpoint is deleted. To be asked again after every wait within a request, for the body above all.
     """
+    check_exists(endpoint)
     if platform.away or not platform.serves(endpoint):
         raise refusal(502, "the platform is restarting")
     if platform.closing.is_set():
         raise refusal(503, "the platform stops")
 
 
-def _misfortune(platform: Platform, endpoint: Endpoint, calls: str) -> None:
-    rule = platform.faults.strike(ERROR, endpoint.spec.name, calls)
+def _misfortune(platform: Platform, endpoint: Endpoint, calls: str, operation: str) -> None:
+    rule = platform.faults.strike(ERROR, endpoint.spec.name, calls, operation)
     if rule is not None:
         raise refusal(rule.status, "a fault on purpose")

@@ -3,6 +3,7 @@
 from collections import deque
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -19,12 +20,12 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsaf
 
 async def show(request: Request) -> Response:
     """The snapshot."""
-    return reply(snapshot(platform_of(request)))
+    return reply(_snapshot(request))
 
 
 async def metrics(request: Request) -> Response:
     """The same as Prometheus text."""
-    text = exposition(snapshot(platform_of(request)))
+    text = exposition(_snapshot(request))
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -72,6 +73,11 @@ async def shutdown(request: Request) -> Response:
 async def alive(request: Request) -> Response:
     """Answers without a key, as the platform's own /ping."""
     return reply({})
+
+
+def _snapshot(request: Request) -> dict[str, Any]:
+    platform = platform_of(request)
+    return {**snapshot(platform), "management": request.app.state.management.calls.to_json()}
 
 
 def _changed(path: Path) -> float:

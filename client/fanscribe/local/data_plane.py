@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fanscribe.local.access import CLIENT, Handler, check_open, route
+from fanscribe.local.access import Handler, check_exists, check_open, route
 from fanscribe.local.endpoint import Endpoint
-from fanscribe.local.faults import RESTART
+from fanscribe.local.faults import CLIENT, LOST_JOB, RESTART, STUCK_JOB
 from fanscribe.local.job import Job, Policy, Status
 from fanscribe.local.platform import Platform
 from fanscribe.local.wire import (
@@ -39,6 +39,10 @@ async def run(request: Request, platform: Platform, endpoint: Endpoint) -> Respo
     body = parse(await read_body(request, RUN_LIMIT_BYTES))
     check_open(platform, endpoint)
     job = submit(endpoint, body, sync=False)
+    if platform.faults.strike(STUCK_JOB, endpoint.spec.name):
+        endpoint.queue.pass_over(job)
+    elif platform.faults.strike(LOST_JOB, endpoint.spec.name):
+        endpoint.queue.forget(job)
     _perhaps_restart(platform, endpoint)
     return reply({"id": job.id, "status": Status.IN_QUEUE.value})
 
@@ -121,7 +125,7 @@ def health_body(endpoint: Endpoint) -> dict[str, dict[str, int]]:
             "ready": idle + running,
             "running": running,
             "throttled": int(endpoint.throttled),
-            "unhealthy": int(endpoint.fault is not None),
+            "unhealthy": int(endpoint.trouble is not None),
         },
     }
 
@@ -185,6 +189,7 @@ def _perhaps_restart(platform: Platform, endpoint: Endpoint) -> None:
 
 
 def _check_kept(platform: Platform, endpoint: Endpoint, job: Job) -> None:
+    check_exists(endpoint)
     # While the platform merely stops, a job as it stands is still the truth.
     if platform.away or not platform.serves(endpoint):
         raise refusal(502, "the platform is restarting")

@@ -40,6 +40,7 @@ class Endpoint:
         self.start_after = 0.0
         self.fault: str | None = None
         self.throttled = False
+        self.deleted = False
         self._clock = clock
         self._stop_ordered = stop_ordered
         self.queue = JobQueue(
@@ -50,13 +51,57 @@ class Endpoint:
             lengthened=lengthened,
         )
 
+    @property
+    def trouble(self) -> str | None:
+        """Why its workers do not come up, or what became of the last one that failed; None while all is well."""
+        return self.spec.blocked or self.fault
+
+    def reconfigure(self, spec: EndpointSpec) -> None:
+        """Go on with another spec of the same name: at once, except that busy workers finish their jobs.
+
+        Workers of another release are replaced, and those beyond the new maximum end, idle ones first. Jobs
+        keep the limits they were submitted with.
+        """
+        replaced = spec.release != self.spec.release
+        self.spec = spec
+        self.policy = Policy(spec.execution_timeout_s, spec.ttl_s)
+        self.queue.max_retries = spec.max_retries
+        serving = [worker for worker in self.workers.values() if worker.serving and not worker.external]
+        if replaced:
+            self.crashes = self.startup_crashes = 0
+            self.start_after, self.fault = 0.0, None
+            for worker in serving:
+                self.end_worker(worker, f"release {spec.release} takes its place")
+            return
+        serving.sort(key=lambda worker: (worker.load > 0, worker.ready_at is not None, worker.idle_since))
+        for worker in serving[: max(0, len(serving) - spec.max_workers)]:
+            self.end_worker(worker, f"its endpoint now has {spec.max_workers} workers at most")
+
+    def retire(self) -> None:
+        """The endpoint is deleted: what waits or runs is cancelled, and its workers get no more jobs."""
+        self.deleted = True
+        for job in [*self.queue.waiting.values(), *self.queue.running.values()]:
+            self.cancel(job)
+        for worker in self.workers.values():
+            self.end_worker(worker, "its endpoint was deleted")
+
     # Workers come and go.
 
     def add_worker(self, worker_id: str, *, external: bool = False) -> Worker:
         """Note a worker that is being started, or that has come by itself."""
         now = self._clock()
         ram, vram = (0, 0) if external else (self.spec.ram_bytes, self.spec.vram_bytes)
-        worker = Worker(worker_id, self.spec.name, external, now, ram, vram, last_seen=now, idle_since=now)
+        worker = Worker(
+            worker_id,
+            self.spec.name,
+            external,
+            now,
+            ram,
+            vram,
+            self.spec.release,
+            last_seen=now,
+            idle_since=now,
+        )
         self.workers[worker_id] = worker
         return worker
 
@@ -241,7 +286,7 @@ class Endpoint:
 
     def missing_workers(self) -> int:
         """How many more workers the scaler wants now; 0 while the endpoint waits out a crash."""
-        if not self.spec.command or self._clock() < self.start_after:
+        if not self.spec.command or self.spec.blocked or self._clock() < self.start_after:
             return 0
         demand = self.demand()
         return max(0, wanted_workers(self.spec, demand) - demand.workers)

@@ -6,7 +6,7 @@ from itertools import islice
 
 from fanscribe.local.endpoint import Endpoint
 from fanscribe.local.job import Job
-from fanscribe.local.memory import Limits, budget, check_fits, place
+from fanscribe.local.memory import Limits, NeverFitsError, budget, check_fits, place
 from fanscribe.local.queue import Clock, Retention
 from fanscribe.local.spec import EndpointSpec, check_names
 from fanscribe.local.worker import Worker
@@ -58,26 +58,66 @@ class Fleet:
         stop_ordered: Callable[[Worker], None],
     ) -> None:
         check_names(list(specs))
-        check_fits(limits, specs)
+        check_fits(limits, [spec for spec in specs if not spec.blocked])
         self.limits = limits
         self.liveness = liveness or Liveness()
         self._clock = clock
         self._decided_at = float("-inf")
         self._new_worker_id = new_worker_id
+        self._retention = retention or Retention()
+        self._ended, self._lengthened, self._stop_ordered = ended, lengthened, stop_ordered
         self.endpoints: dict[str, Endpoint] = {}
+        self._deleted: list[Endpoint] = []
         for spec in specs:
-            self.endpoints[spec.name] = Endpoint(
-                spec,
-                clock,
-                retention=retention or Retention(),
-                ended=lambda job, name=spec.name: ended(self.endpoints[name], job),  # type: ignore[misc]
-                lengthened=lambda name=spec.name: lengthened(self.endpoints[name]),  # type: ignore[misc]
-                stop_ordered=stop_ordered,
-            )
+            self.deploy(spec)
+
+    def deploy(self, spec: EndpointSpec) -> None:
+        """Add an endpoint, or go on with this spec in place of the one of its name."""
+        known = self.endpoints.get(spec.name)
+        if known is not None:
+            known.reconfigure(spec)
+            return
+        endpoint = Endpoint(
+            spec,
+            self._clock,
+            retention=self._retention,
+            ended=lambda job: self._ended(endpoint, job),
+            lengthened=lambda: self._lengthened(endpoint),
+            stop_ordered=self._stop_ordered,
+        )
+        self.endpoints[spec.name] = endpoint
+
+    def delete(self, name: str) -> None:
+        """Cancel an endpoint's jobs and take it out; its workers are known until their processes are gone."""
+        endpoint = self.endpoints[name]
+        endpoint.retire()
+        del self.endpoints[name]
+        self._deleted.append(endpoint)
+
+    def misfit(self, spec: EndpointSpec) -> str:
+        """Why the machine's memory can never hold a worker of this spec beside the others; empty if it can."""
+        others = [
+            each.spec
+            for each in self.endpoints.values()
+            if each.spec.name != spec.name and not each.spec.blocked
+        ]
+        try:
+            check_fits(self.limits, [*others, spec])
+        except NeverFitsError as error:
+            return str(error)
+        return ""
+
+    def home_of(self, worker: Worker) -> Endpoint | None:
+        """The endpoint that knows this worker, be it deleted; None when none does any more."""
+        named = self.endpoints.get(worker.endpoint)
+        for endpoint in ([named] if named else []) + self._deleted:
+            if endpoint.workers.get(worker.id) is worker:
+                return endpoint
+        return None
 
     def workers(self) -> Iterator[Worker]:
         """Every worker, those on their way out included."""
-        for endpoint in self.endpoints.values():
+        for endpoint in (*self.endpoints.values(), *self._deleted):
             yield from endpoint.workers.values()
 
     def decide(self) -> list[Action]:
@@ -86,7 +126,12 @@ class Fleet:
         self._decided_at = self._clock()
         for endpoint in self.endpoints.values():
             endpoint.expire()
-            actions += self._ended(endpoint)
+            actions += self._endings(endpoint)
+        self._deleted = [
+            each for each in self._deleted if not all(worker.external for worker in each.workers.values())
+        ]
+        for endpoint in self._deleted:
+            actions += self._endings(endpoint)
         starved: set[bool] = set()
         for endpoint in sorted(self.endpoints.values(), key=lambda each: each.oldest_wait_since()):
             # What comes free goes to the one that has waited too long, not to whoever needs less.
@@ -118,7 +163,7 @@ class Fleet:
                 times.append(worker.idle_since + spec.idle_timeout_s)
         return min((due for due in times if due > self._decided_at), default=None)
 
-    def _ended(self, endpoint: Endpoint) -> Iterator[Action]:
+    def _endings(self, endpoint: Endpoint) -> Iterator[Action]:
         now, spec = self._clock(), endpoint.spec
         idle = {worker.id for worker in endpoint.idle_workers()}
         for worker in list(endpoint.workers.values()):
@@ -160,12 +205,10 @@ class Fleet:
         room = budget(self.limits, endpoint.spec, specs)
         endpoint.throttled = False
         for _ in range(endpoint.missing_workers()):
-            same = [
-                each
-                for each in self.endpoints.values()
-                if each.spec.orchestrator == endpoint.spec.orchestrator
-            ]
-            sharing = [worker for each in same for worker in each.workers.values()]
+            kind = endpoint.spec.orchestrator
+            same = [each for each in self.endpoints.values() if each.spec.orchestrator == kind]
+            gone = [each for each in self._deleted if each.spec.orchestrator == kind]
+            sharing = [worker for each in (*same, *gone) for worker in each.workers.values()]
             idle = [worker for each in same if each is not endpoint for worker in self._spare(each)]
             placement = place(
                 endpoint.spec, room, sharing, sorted(idle, key=lambda worker: worker.idle_since)

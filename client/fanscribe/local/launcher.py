@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fanscribe.local import reaper
+from fanscribe.local.secret import Secrets
 from fanscribe.local.spec import EndpointSpec
 from fanscribe.local.sweep import MARK, mark_of
 from fanscribe.local.worker import Worker
@@ -40,8 +41,16 @@ class _Process:
 class Launcher:
     """Starts and ends worker processes. `url` must be set before the first start."""
 
-    def __init__(self, data_dir: Path, *, key: str | None, log_cap_bytes: int = 8 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        key: str | None,
+        log_cap_bytes: int = 8 * 1024 * 1024,
+        secrets: Secrets | None = None,
+    ) -> None:
         self.url = ""
+        self.secrets = secrets or Secrets()
         self._mark = mark_of(os.getpid())
         self.data_dir = data_dir
         self.logs = data_dir / "logs"
@@ -111,7 +120,7 @@ class Launcher:
                 lines = file.read().decode("utf-8", "replace").strip().splitlines()
         except OSError:
             return ""
-        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip())
+        return self.secrets.hidden(" | ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip()))
 
     def log_file(self, worker: Worker) -> Path:
         """Where a worker's output is kept."""
@@ -182,8 +191,7 @@ class Launcher:
     def _environment(self, spec: EndpointSpec, worker: Worker, home: Path) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNPOD_")}
         base = f"{self.url}/v2/{spec.name}"
-        return {
-            **clean,
+        ours = {
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "PYTHONUNBUFFERED": "1",
@@ -202,11 +210,17 @@ class Launcher:
             "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
             "RUNPOD_SKIP_GPU_CHECK": "true",
             "RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "1",
-            **{
-                name: value.replace("{url}", self.url).replace("{key}", self._key)
-                for name, value in spec.env.items()
-            },
         }
+        given = {
+            name: value.replace("{url}", self.url).replace("{key}", self._key)
+            for name, value in spec.env.items()
+        }
+        container = {
+            name: self.secrets.resolved(value)
+            for name, value in spec.container_env.items()
+            if name not in ours
+        }
+        return {**clean, **ours, **given, **container}
 
     def _kill_if_alive(self, entry: _Process) -> None:
         if entry.process is not None and entry.process.returncode is None:

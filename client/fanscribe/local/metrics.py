@@ -77,6 +77,13 @@ def exposition(state: Mapping[str, Any]) -> str:
             for number, rule in enumerate(state["faults"])
         ],
     )
+    calls = state.get("management", {})
+    metric(
+        "management_calls_total",
+        "counter",
+        "Calls of the management API.",
+        [({"kind": kind}, float(calls.get(f"{kind}s", 0))) for kind in ("read", "write")],
+    )
     return "\n".join(lines) + "\n"
 
 

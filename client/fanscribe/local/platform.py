@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -67,7 +67,7 @@ class Platform:
         self.polls = Polls(clock)
         self.away = False
         self.restarts = 0
-        self._specs, self._limits = specs, limits
+        self._specs, self._limits = {spec.name: spec for spec in specs}, limits
         self._clock = clock
         self._job_ends: dict[str, asyncio.Event] = {}
         self._wake = asyncio.Event()
@@ -126,8 +126,8 @@ class Platform:
                 gpu = await asyncio.to_thread(gpu_memory_of_groups, set(workers))
             for group, ram in taken.items():
                 worker = workers[group]
-                endpoint = self.fleet.endpoints[worker.endpoint]
-                if endpoint.workers.get(worker.id) is not worker:
+                endpoint = self.fleet.home_of(worker)
+                if endpoint is None:
                     continue
                 if endpoint.measured(worker, ram, None if gpu is None else gpu.get(group, 0)):
                     log.warning("%s", endpoint.fault)
@@ -137,8 +137,8 @@ class Platform:
     def worker_exited(self, worker: Worker, exit_code: int | None) -> None:
         """Called by the launcher when a worker's process is gone."""
         self._past_workers.append(worker.id)
-        endpoint = self.fleet.endpoints[worker.endpoint]
-        if endpoint.workers.get(worker.id) is not worker:
+        endpoint = self.fleet.home_of(worker)
+        if endpoint is None:
             return
         in_order = exit_code == 0 and not worker.jobs and worker.ready_at is not None
         last_lines = "" if in_order else self.launcher.last_lines(worker)
@@ -147,6 +147,25 @@ class Platform:
         endpoint.worker_gone(worker, exit_code, last_lines)
         self.polls.end(worker)
         self.polls.forget(worker)
+        self._wake.set()
+
+    # Endpoints come and go.
+
+    def deploy(self, spec: EndpointSpec) -> None:
+        """Serve an endpoint from now on, or serve it as this spec says.
+
+        One whose worker could never fit the machine is there all the same, blocked, and says why.
+        """
+        if not spec.blocked:
+            spec = replace(spec, blocked=self.fleet.misfit(spec))
+        self._specs[spec.name] = spec
+        self.fleet.deploy(spec)
+        self._wake.set()
+
+    def delete(self, name: str) -> None:
+        """Serve an endpoint no more; its jobs are cancelled and its workers end."""
+        del self._specs[name]
+        self.fleet.delete(name)
         self._wake.set()
 
     # Going away and coming back.
@@ -209,7 +228,7 @@ class Platform:
 
     def _new_fleet(self) -> Fleet:
         return Fleet(
-            self._specs,
+            list(self._specs.values()),
             self._limits,
             self._clock,
             new_worker_id=lambda: uuid4().hex[:14],

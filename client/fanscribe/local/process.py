@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import select
 import signal
 import subprocess
@@ -13,12 +12,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from secrets import token_urlsafe
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+from fanscribe.local.images import ImageRule
 from fanscribe.local.spec import EndpointSpec
 
 STATE_FILE = "local.json"
@@ -128,8 +129,11 @@ class RunningPlatform:
 
 
 def start(
-    specs: Sequence[EndpointSpec],
+    specs: Sequence[EndpointSpec] = (),
     *,
+    images: Sequence[ImageRule] = (),
+    secrets: Mapping[str, str] = MappingProxyType({}),
+    worker_limit: int | None = None,
     port: int = 0,
     data_dir: Path | None = None,
     detach: bool = False,
@@ -148,13 +152,22 @@ def start(
     file, so that `find` finds it. Without a `key` an attached platform gets a random one, and a detached one
     takes any, as does one whose key is ANY_KEY, unless FANSCRIBE_LOCAL_KEY sets one. Finished jobs are kept
     `keep_results_s` seconds in place of the platform's 1800 (60 for runsync). Without `rate_limits` it answers
-    429 to nobody. `show_log` lets it log to this process's standard error.
+    429 to nobody. With `images` the management API creates endpoints that run, and the platform has a key in
+    any case; `secrets` are what environments may refer to, `worker_limit` bounds all workers together.
+    `show_log` lets it log to this process's standard error.
     Raises PortInUseError, or PlatformError with what the platform said.
     """
     if key is None and not detach:
-        key = secrets.token_urlsafe(24)
+        key = token_urlsafe(24)
     key = key or os.environ.get(KEY_VARIABLE)
-    config = {"specs": [spec.to_json() for spec in specs], "key": key, "lifeline": not detach}
+    if images and not key:
+        key = token_urlsafe(24)
+    config: dict[str, Any] = {"specs": [spec.to_json() for spec in specs], "key": key, "lifeline": not detach}
+    config["management"] = {
+        "images": [rule.to_json() for rule in images],
+        "secrets": dict(secrets),
+        "worker_limit": worker_limit,
+    }
     # -P: files of the folder we happen to be in must not stand in for modules.
     command = [sys.executable, "-P", "-m", "fanscribe.local", "--config-stdin", "--port", str(port)]
     command += ["--log-level", log_level]

@@ -50,7 +50,7 @@ class JobQueue:
         """How many jobs the two sums are of."""
         self._clock = clock
         self._retention = retention
-        self._max_retries = max_retries
+        self.max_retries = max_retries
         self._ended = ended
         self._lengthened = lengthened
         self._timers: list[tuple[float, int, str, int]] = []
@@ -97,7 +97,7 @@ class JobQueue:
 
     def requeue(self, job: Job, reason: str) -> None:
         """The worker of a job was lost: first in line again, or FAILED with `reason` once too often."""
-        if job.retries >= self._max_retries:
+        if job.retries >= self.max_retries:
             self._finish(job, Status.FAILED, error=f"{reason}; the job was tried {job.retries + 1} times")
             return
         job.retries += 1
@@ -149,6 +149,14 @@ class JobQueue:
         chunks = list(job.chunks)
         job.chunks.clear()
         return chunks
+
+    def pass_over(self, job: Job) -> None:
+        """Never hand out a job that waits, though it stays in the queue: a fault on purpose."""
+        self.waiting.pop(job.id)
+
+    def forget(self, job: Job) -> None:
+        """Know nothing more of a job: a fault on purpose."""
+        self._forget(job)
 
     def restore(self, job: Job) -> None:
         """Take over a job of an earlier life of the platform; one that has not ended waits, last in line."""

@@ -19,6 +19,8 @@ from starlette.responses import Response
 
 from fanscribe.local import admin, data_plane, objects, worker_protocol
 from fanscribe.local.launcher import Launcher
+from fanscribe.local.management import graphql, rest
+from fanscribe.local.management.service import Management, ManagementSettings
 from fanscribe.local.memory import Limits
 from fanscribe.local.objects import ObjectLimits, ObjectStore
 from fanscribe.local.platform import Behaviour, Platform
@@ -43,16 +45,25 @@ class Settings:
     data_dir: Path | None = None
     object_limits: ObjectLimits = field(default_factory=ObjectLimits)
     behaviour: Behaviour = field(default_factory=Behaviour)
+    management: ManagementSettings = field(default_factory=ManagementSettings)
 
 
-def application(platform: Platform, store: ObjectStore) -> Starlette:
+def application(platform: Platform, store: ObjectStore, management: Management) -> Starlette:
     """The routes over a platform."""
     app = Starlette(
-        routes=[*worker_protocol.routes(), *data_plane.routes(), *objects.routes(), *admin.routes()],
+        routes=[
+            *rest.routes(),
+            *graphql.routes(),
+            *worker_protocol.routes(),
+            *data_plane.routes(),
+            *objects.routes(),
+            *admin.routes(),
+        ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.state.platform = platform
     app.state.objects = store
+    app.state.management = management
     return app
 
 
@@ -62,7 +73,7 @@ async def serve(
     """Serve on a bound socket until `stop` is set or a client asks to; `ready` gets the URL and the folder of
     the logs once it answers."""
     with _data_dir(settings.data_dir) as (folder, temporary):
-        launcher = Launcher(folder, key=settings.key)
+        launcher = Launcher(folder, key=settings.key, secrets=settings.management.secrets)
         platform = Platform(
             settings.specs, settings.limits, launcher, key=settings.key, behaviour=settings.behaviour
         )
@@ -70,10 +81,11 @@ async def serve(
         host, port = bound.getsockname()[:2]
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104
         platform.url = launcher.url = f"http://{shown}:{port}"
+        management = Management(platform, settings.management, None if temporary else folder)
         if not temporary:
             _read_journal(platform, folder)
         config = uvicorn.Config(
-            application(platform, store),
+            application(platform, store, management),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -59,6 +59,12 @@ class EndpointSpec:
     """Its jobs wait for jobs of other endpoints, so its workers take memory from a share of their own."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """For whoever made the spec; the platform only shows them in its status."""
+    container_env: Mapping[str, str] = field(default_factory=dict)
+    """As a container gets it: over `env`, under what the platform sets, `{{ RUNPOD_SECRET_name }}` replaced."""
+    release: int = 1
+    """Once a spec of another release takes this one's place, the workers of this one are replaced."""
+    blocked: str = ""
+    """Why no worker can be started for now; its jobs wait."""
 
     def __post_init__(self) -> None:
         faults = list(_faults(self))
@@ -72,6 +78,7 @@ class EndpointSpec:
             "command": list(self.command),
             "env": dict(self.env),
             "labels": dict(self.labels),
+            "container_env": dict(self.container_env),
         }
 
     @classmethod
@@ -98,11 +105,11 @@ def _faults(spec: EndpointSpec) -> list[str]:
         found.append("name must be 1 to 63 letters, digits, ., - or _, and start with a letter or digit")
     if spec.name in RESERVED_NAMES:
         found.append("name is a word of the management API; choose another")
-    for name in ("env", "labels"):
+    for name in ("env", "labels", "container_env"):
         value = getattr(spec, name)
         if not isinstance(value, Mapping) or not all(isinstance(t, str) for t in (*value, *value.values())):
             found.append(f"{name} must map strings to strings")
-    whole = ("ram_bytes", "vram_bytes", "min_workers", "max_workers", "max_retries", "crash_limit")
+    whole = ("ram_bytes", "vram_bytes", "min_workers", "max_workers", "max_retries", "crash_limit", "release")
     for name in whole:
         value = getattr(spec, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -40,7 +40,7 @@ def _endpoint(platform: Platform, endpoint: Endpoint) -> dict[str, Any]:
         "execution_s": round(queue.execution_s, 3),
         "timed_jobs": queue.timed_jobs,
         "throttled": endpoint.throttled,
-        "fault": endpoint.fault,
+        "fault": endpoint.trouble,
         "min_workers": spec.min_workers,
         "max_workers": spec.max_workers,
         "ram_bytes": spec.ram_bytes,

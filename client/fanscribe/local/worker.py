@@ -15,6 +15,8 @@ class Worker:
     started_at: float
     ram_bytes: int = 0
     vram_bytes: int = 0
+    release: int = 1
+    """Of the spec that it was started with."""
     pid: int | None = None
     ready_at: float | None = None
     """When it first asked for a job or sent a ping."""

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fanscribe.local.access import WORKER, Handler, check_open, route
+from fanscribe.local.access import Handler, check_open, route
 from fanscribe.local.endpoint import Endpoint
-from fanscribe.local.faults import DUPLICATE_RESULT, LATE_RESULT, LOST_RESULT, SLOW_WORKER
+from fanscribe.local.faults import DUPLICATE_RESULT, LATE_RESULT, LOST_RESULT, SLOW_WORKER, WORKER
 from fanscribe.local.platform import Platform
 from fanscribe.local.polls import HOLD_S, Poll
 from fanscribe.local.wire import (

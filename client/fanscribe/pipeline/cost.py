@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fanscribe.catalogue import DeployedEndpoint
-from fanscribe.pipeline.prices import price_per_s
+from fanscribe.gpu_pools import price_per_s
 
 SDK_GAP_S = 1.0
 """What a plain SDK worker idles between two queued jobs: its fetch loop sleeps a second (measured, SDK 1.12)."""

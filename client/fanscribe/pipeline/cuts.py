@@ -46,7 +46,12 @@ class Chunk:
 
 
 class Cutter(Protocol):
-    """Something that takes mono samples as they are decoded and says which chunks are complete."""
+    """Something that takes mono samples as they are decoded and says which chunks are complete.
+
+    `cuts` are those made so far; after `finish` all of them.
+    """
+
+    cuts: list[Cut]
 
     def feed(self, samples: Samples) -> list[Chunk]:
         """The chunks whose heard span ends in or before these samples, shape (n,)."""
@@ -216,7 +221,8 @@ class KnownCuts:
     def __init__(self, cuts: Iterable[Cut], *, start_s: float = 0.0) -> None:
         self.cuts = list(cuts)
         for left, right in itertools.pairwise([Cut(start_s), *self.cuts]):
-            if right.at_s < left.at_s + left.overlap_s + right.overlap_s + SHORTEST_S:
+            room = _samples(right.at_s) - _samples(left.at_s)
+            if room < _samples(max(left.overlap_s, right.overlap_s)) + _samples(SHORTEST_S):
                 raise ValueError(
                     f"no room for a chunk between the cuts at {left.at_s:g} s and {right.at_s:g} s"
                 )

@@ -1,69 +1,157 @@
-"""From request, deployment and audio facts to a plan: which task goes to which endpoint. Pure."""
+"""From request, deployment and audio facts to a plan: which stage runs where, in how many chunks. Pure."""
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from fanscribe.catalogue import AUTO, Catalogue, DeployedEndpoint
 from fanscribe.contracts.errors import PlanError
 from fanscribe.contracts.task import Stage, Timestamps
 from fanscribe.contracts.variant import Variant
-from fanscribe.pipeline.request import Request, SpeakerDetection
+from fanscribe.pipeline.cost import Capacity, capacity_of
+from fanscribe.pipeline.cuts import OVERLAP_S, WINDOW_S, every
+from fanscribe.pipeline.division import Bounds, Division, Work, divide, divide_together, inline_limit_s
+from fanscribe.pipeline.request import Request, Sending, SpeakerDetection
+
+DIARIZE_SHORTEST_S = 600.0
+"""Diarization is cut only into long chunks: each has to meet its speakers often enough to know their voices."""
+
+DIARIZE_OVERLAP_S = 15.0
+"""What neighbouring diarization chunks both hear on each side of a cut: a turn or two of common speech."""
+
+UNKNOWN_LENGTH_S = 3600.0
+"""What is planned for where the header does not tell the length."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedTask:
-    """One stage on one span of one channel (None: the mix of all), on one endpoint. Seconds, half-open.
+class Situation:
+    """What a plan depends on besides the request and the deployment.
 
-    `end` is None where the length is known only after decoding: the task takes what there is.
+    `duration_s` is None where the header does not tell it, and `exact` says whether it can be relied on.
+    `inline_limit_bytes` bounds a chunk's FLAC; None where larger ones can be stored for the workers. `address`
+    is where workers can read the recording themselves. `capacities` goes by endpoint name.
     """
 
-    id: str
+    channels: int = 1
+    duration_s: float | None = None
+    exact: bool = True
+    inline_limit_bytes: int | None = None
+    address: str | None = None
+    capacities: Mapping[str, Capacity] = field(default_factory=dict)
+
+    def capacity(self, endpoint: DeployedEndpoint) -> Capacity:
+        """The capacity of an endpoint; by its variant's slowest figure where nothing more is known."""
+        known = self.capacities.get(endpoint.name)
+        return capacity_of(endpoint, "") if known is None else known
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage on one channel (None: the mix of all): where it runs, and how its audio is divided.
+
+    `endpoints` holds the preferred one first, then those that take over when it fails. `also_diarizes`: the
+    engine names speakers in the same pass.
+    """
+
     stage: Stage
-    endpoint: DeployedEndpoint
-    channel: int | None = None
-    start: float = 0.0
-    end: float | None = None
+    channel: int | None
+    endpoints: tuple[DeployedEndpoint, ...]
+    bounds: Bounds
+    division: Division
+    by_reference: bool = False
+    also_diarizes: bool = False
+    certain: bool = True
+    inline_limit_bytes: int | None = None
 
     @property
-    def variant(self) -> Variant:
-        """The variant that the endpoint serves."""
-        return self.endpoint.variant
+    def id(self) -> str:
+        """What its tasks are called, before their number."""
+        return self.stage if self.channel is None else f"{self.stage}-ch{self.channel}"
+
+    @property
+    def endpoint(self) -> DeployedEndpoint:
+        """The preferred endpoint."""
+        return self.endpoints[0]
+
+    @property
+    def divided(self) -> bool:
+        """Whether it was meant to be cut."""
+        return len(self.division.sizes_s) > 1 or not self.certain
+
+    @property
+    def window_s(self) -> float:
+        """How far around a wanted cut a pause is looked for."""
+        return 0.0 if self.stage is Stage.DIARIZE or self.by_reference else WINDOW_S
+
+    @property
+    def overlap_s(self) -> float:
+        """What both sides hear of each other at a cut that lies in no pause."""
+        return DIARIZE_OVERLAP_S if self.stage is Stage.DIARIZE else OVERLAP_S
+
+    def wanted_s(self) -> Iterator[float]:
+        """Where to cut. Endless where the length is only a guess; what lies beyond the audio is ignored."""
+        wanted = self.division.wanted_s()
+        if self.certain:
+            return iter(wanted)
+        size = max(self.division.sizes_s)
+        return itertools.chain(wanted, every(size, wanted[-1] if wanted else 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The tasks of one request; all of them can start at once. `merge` joins their answers."""
+    """The stages of one request; all of them can start at once. Merging joins their answers."""
 
     request: Request
-    tasks: tuple[PlannedTask, ...]
+    stages: tuple[StagePlan, ...]
+    situation: Situation
 
     @property
-    def channels(self) -> tuple[int | None, ...]:
-        """The channels that have to be prepared, each once."""
-        return tuple(dict.fromkeys(task.channel for task in self.tasks))
+    def makespan_s(self) -> float:
+        """The predicted seconds from the first submission to the last answer."""
+        return max(each.division.forecast.makespan_s for each in self.stages)
+
+    @property
+    def price_usd(self) -> float | None:
+        """The predicted price in US dollars; None where the price of an endpoint is not known."""
+        if not all(self.situation.capacity(each.endpoint).price_per_s for each in self.stages):
+            return None
+        return sum(each.division.forecast.price_usd for each in self.stages)
 
 
-def make_plan(
-    request: Request, catalogue: Catalogue, *, channels: int, duration_s: float | None = None
-) -> Plan:
-    """The plan for audio with so many channels and this length in seconds (None: not in the header).
+def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> Plan:
+    """The plan for audio of which so much is known.
 
     Raises PlanError when nothing deployed serves a stage, UsageError for an unknown model.
     """
-    recogniser = _choose(catalogue, Stage.TRANSCRIBE, request, duration_s)
+    recognisers = _choose(catalogue, Stage.TRANSCRIBE, request, situation)
     if request.speaker_detection is SpeakerDetection.PER_CHANNEL:
-        tasks = tuple(
-            PlannedTask(f"transcribe-{channel}", Stage.TRANSCRIBE, recogniser, channel, 0.0, duration_s)
-            for channel in range(channels)
-        )
-        return Plan(request, tasks)
-    transcribe = PlannedTask("transcribe-0", Stage.TRANSCRIBE, recogniser, None, 0.0, duration_s)
+        stages = [
+            _stage(Stage.TRANSCRIBE, channel, recognisers, request, situation, shared_by=situation.channels)
+            for channel in range(situation.channels)
+        ]
+        return Plan(request, tuple(stages), situation)
+    transcribe = _stage(Stage.TRANSCRIBE, None, recognisers, request, situation)
     if request.speaker_detection is SpeakerDetection.NONE:
-        return Plan(request, (transcribe,))
-    diarizer = _choose(catalogue, Stage.DIARIZE, request, duration_s)
-    # Diarization goes first: it takes the whole file, so nothing that waits for it should be queued before.
-    return Plan(
-        request, (PlannedTask("diarize-0", Stage.DIARIZE, diarizer, None, 0.0, duration_s), transcribe)
+        return Plan(request, (transcribe,), situation)
+    if Stage.DIARIZE in recognisers[0].variant.stages:
+        return Plan(request, (replace(transcribe, also_diarizes=True),), situation)
+    diarizers = _choose(catalogue, Stage.DIARIZE, request, situation)
+    diarize = _stage(Stage.DIARIZE, None, diarizers, request, situation)
+    duration_s = situation.duration_s or UNKNOWN_LENGTH_S
+    together = divide_together(
+        {
+            each.stage: Work(duration_s, situation.capacity(each.endpoint), each.bounds)
+            for each in (diarize, transcribe)
+        },
+        request.optimize,
     )
+    # Diarization goes first: its chunks are the longer ones, so nothing that waits for it should be queued before.
+    diarize, transcribe = (replace(each, division=together[each.stage]) for each in (diarize, transcribe))
+    if diarize.divided:
+        # Speakers are linked across chunks by their voices, which different models describe differently.
+        alike = tuple(each for each in diarizers if each.variant.id == diarizers[0].variant.id)
+        diarize = replace(diarize, endpoints=alike)
+    return Plan(request, (diarize, transcribe), situation)
 
 
 def asked_timestamps(request: Request) -> Timestamps:
@@ -73,14 +161,61 @@ def asked_timestamps(request: Request) -> Timestamps:
     return Timestamps.WORD
 
 
+def _stage(
+    stage: Stage,
+    channel: int | None,
+    endpoints: tuple[DeployedEndpoint, ...],
+    request: Request,
+    situation: Situation,
+    *,
+    shared_by: int = 1,
+) -> StagePlan:
+    longest_s = min(each.variant.capabilities.max_audio_s for each in endpoints)
+    by_reference = _by_reference(stage, longest_s, request, situation)
+    if not by_reference and situation.inline_limit_bytes is not None:
+        longest_s = min(longest_s, inline_limit_s(situation.inline_limit_bytes))
+    if stage is Stage.DIARIZE:
+        bounds = Bounds(longest_s, DIARIZE_SHORTEST_S, DIARIZE_OVERLAP_S)
+    else:
+        bounds = Bounds(longest_s, overlap_s=OVERLAP_S if by_reference else 0.0)
+    capacity = situation.capacity(endpoints[0])
+    width = max(1, capacity.workers_max // shared_by)
+    work = Work(situation.duration_s or UNKNOWN_LENGTH_S, capacity, bounds)
+    return StagePlan(
+        stage,
+        channel,
+        endpoints,
+        bounds,
+        divide(work, request.optimize, width=width),
+        by_reference,
+        certain=situation.exact and situation.duration_s is not None,
+        inline_limit_bytes=situation.inline_limit_bytes,
+    )
+
+
+def _by_reference(stage: Stage, longest_s: float, request: Request, situation: Situation) -> bool:
+    """Whether workers read the recording themselves, each its own clip.
+
+    It spares the caller the sending, but every worker fetches the whole file, and cuts cannot lie in pauses. So
+    it is chosen by itself only for diarization that would otherwise have to be cut for its size alone.
+    """
+    if situation.address is None or situation.duration_s is None or not situation.exact:
+        return False
+    if request.send is not Sending.AUTO:
+        return request.send is Sending.REFERENCE
+    limit = situation.inline_limit_bytes
+    fits = limit is None or situation.duration_s <= inline_limit_s(limit)
+    return stage is Stage.DIARIZE and not fits and situation.duration_s <= longest_s
+
+
 def _choose(
-    catalogue: Catalogue, stage: Stage, request: Request, duration_s: float | None
-) -> DeployedEndpoint:
+    catalogue: Catalogue, stage: Stage, request: Request, situation: Situation
+) -> tuple[DeployedEndpoint, ...]:
+    """The deployed endpoints that can do the stage: the cheapest first, or those of the model that was named."""
     # Simulated engines, which exist for load and fault tests, serve only those who name one.
     simulated = request.model != AUTO and _simulated(catalogue.variant(request.model))
     serving = tuple(each for each in catalogue.serving(stage) if _simulated(each.variant) is simulated)
-    named = request.model != AUTO and stage is Stage.TRANSCRIBE
-    if named:
+    if request.model != AUTO and stage is Stage.TRANSCRIBE:
         variant = catalogue.variant(request.model)
         if stage not in variant.stages:
             raise PlanError(
@@ -97,22 +232,25 @@ def _choose(
             f"no deployed endpoint can {stage}; {_could(catalogue, stage)}: add an endpoint with one of these "
             "to endpoints.toml"
         )
-    reasons = [_unfit(each.variant, stage, request, duration_s) for each in serving]
-    for endpoint, reason in zip(serving, reasons, strict=True):
-        if reason is None:
-            return endpoint
-    raise PlanError("; ".join(reason for reason in dict.fromkeys(reasons) if reason))
+    reasons = {each.name: _unfit(each.variant, stage, request) for each in serving}
+    fit = [each for each in serving if reasons[each.name] is None]
+    if not fit:
+        raise PlanError("; ".join(dict.fromkeys(reason for reason in reasons.values() if reason)))
+
+    def price_of_an_hour(endpoint: DeployedEndpoint) -> float:
+        capacity = situation.capacity(endpoint)
+        return capacity.price_per_s * capacity.task_s(3600.0)
+
+    return tuple(sorted(fit, key=price_of_an_hour))  # stable: equal prices keep the order of the file
 
 
-def _unfit(variant: Variant, stage: Stage, request: Request, duration_s: float | None) -> str | None:
+def _unfit(variant: Variant, stage: Stage, request: Request) -> str | None:
     """Why a variant cannot serve the request, or None when it can."""
     can = variant.capabilities
-    if duration_s is not None and duration_s > can.max_audio_s:
-        return (
-            f"{variant.id} takes at most {can.max_audio_s:.0f} s of audio and the file has {duration_s:.0f} s: "
-            "cut it first"
-        )
-    if stage is not Stage.TRANSCRIBE:
+    if stage is Stage.DIARIZE:
+        least = request.num_speakers or request.min_speakers
+        if least and can.max_speakers and least > can.max_speakers:
+            return f"{variant.id} tells at most {can.max_speakers} speakers apart, {least} were asked for"
         return None
     if request.language and can.languages != "all" and request.language not in can.languages:
         return f"--language {request.language}: {variant.id} does not know it"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from fanscribe.catalogue import AUTO
 from fanscribe.contracts.errors import UsageError
 from fanscribe.contracts.task import Language, Timestamps, read_timestamps
+from fanscribe.pipeline.cost import Optimize
 
 
 class SpeakerDetection(StrEnum):
@@ -18,11 +19,21 @@ class SpeakerDetection(StrEnum):
     PER_CHANNEL = "per_channel"
 
 
+class Sending(StrEnum):
+    """How audio reaches the workers: inside the requests, or as an address that they read themselves."""
+
+    AUTO = "auto"
+    INLINE = "inline"
+    REFERENCE = "reference"
+
+
 class Request(BaseModel):
     """One request: everything but the audio.
 
     `num_speakers` is exact, the other two are bounds; all three need diarization. `deadline_s` is the time the
-    whole call may take, in seconds; None for no limit, at most a week.
+    whole call may take, in seconds; None for no limit, at most a week. `optimize` is what the number of chunks
+    is chosen for. `send` is how audio travels; auto sends it, and names an address where that spares a cut.
+    `cache` keeps finished tasks by their content, and uses those that are kept.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +49,9 @@ class Request(BaseModel):
     min_speakers: int | None = Field(default=None, ge=1, le=64)
     max_speakers: int | None = Field(default=None, ge=1, le=64)
     speaker_names: tuple[str, ...] = ()
+    optimize: Optimize = Optimize.LATENCY
+    send: Sending = Sending.AUTO
+    cache: bool = True
     deadline_s: float | None = Field(default=None, gt=0, le=604_800, allow_inf_nan=False)
 
     @model_validator(mode="after")

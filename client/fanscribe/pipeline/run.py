@@ -1,227 +1,136 @@
-"""The fan-out: prepare the audio, run every task of the plan at once, merge what comes back."""
+"""One request from a local file to its transcript: plan, fan out, join, and remember for the next one."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import httpx
+from typing import Any
 
 from fanscribe import media
 from fanscribe.catalogue import Catalogue
-from fanscribe.contracts.errors import FanscribeError
-from fanscribe.contracts.task import (
-    DiarizeInput,
-    DiarizeOutput,
-    Stage,
-    TaskInput,
-    Timestamps,
-    TranscribeInput,
-    TranscribeOutput,
-    to_wire,
-)
-from fanscribe.contracts.transcript import Gap, TaskRecord, Transcript
-from fanscribe.endpoint import Endpoint
-from fanscribe.objects import ObjectStore
-from fanscribe.pipeline import merge
-from fanscribe.pipeline.events import Event, Listener, State
-from fanscribe.pipeline.job import Answer, perform
-from fanscribe.pipeline.plan import Plan, PlannedTask, asked_timestamps, make_plan
-from fanscribe.pipeline.prepare import Prepared, prepare
-from fanscribe.pipeline.request import Request, SpeakerDetection
-from fanscribe.pipeline.transport import references
+from fanscribe.contracts.task import Stage
+from fanscribe.contracts.transcript import Transcript
+from fanscribe.pipeline.attempts import Means
+from fanscribe.pipeline.divisions import Divisions
+from fanscribe.pipeline.events import Listener
+from fanscribe.pipeline.fanout import FanOut
+from fanscribe.pipeline.join import join
+from fanscribe.pipeline.kept import Kept
+from fanscribe.pipeline.outcome import observations
+from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.platform import Platform
+from fanscribe.pipeline.request import Request
+from fanscribe.pipeline.spans import INLINE_LIMIT_BYTES
+from fanscribe.pipeline.supply import Lane, Supplied, lanes_of, referenced, supply
+from fanscribe.pipeline.survey import survey
+from fanscribe.results import file_digest
 from fanscribe.scratch import scratch
 
+WATCHED_TASKS = 8
+"""Up to so many tasks are looked at every second, so that their progress can be shown."""
 
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """Where the endpoints are called. `base_url` is the data plane's, up to and without the endpoint's id."""
-
-    http: httpx.AsyncClient
-    base_url: str
-    api_key: str
-    objects: ObjectStore | None = None
-
-    def endpoint(self, endpoint_id: str) -> Endpoint:
-        """The calls to one endpoint."""
-        return Endpoint(self.http, self.base_url, endpoint_id, self.api_key)
+_SHORTEST_TTL_S, _USUAL_TTL_S, _LONGEST_TTL_S = 10.0, 3600.0, 86_400.0
+_USUAL_EXECUTION_S = 600.0
+_LATE = 5.0  # so many times its expected time a job may take before the platform ends it
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a task ended: with an answer, or with the error that its last attempt gave."""
+class Recording:
+    """A local file, what messages call it, and where workers may read it themselves."""
 
-    task: PlannedTask
-    answer: Answer | None
-    error: FanscribeError | None
+    file: Path
+    name: str
+    address: str | None = None
+
+
+async def plan_for(recording: Recording, request: Request, catalogue: Catalogue, platform: Platform) -> Plan:
+    """The plan for a recording on endpoints as they are now: they are asked for their workers, nothing is sent.
+
+    Raises UsageError.
+    """
+    facts = await asyncio.to_thread(media.probe, recording.file, recording.name)
+    situation = Situation(
+        channels=facts.channels,
+        duration_s=facts.duration_s,
+        exact=not facts.duration_estimated,
+        inline_limit_bytes=None if platform.objects is not None else INLINE_LIMIT_BYTES,
+        address=recording.address,
+    )
+    make_plan(request, catalogue, situation)  # what is wrong is said before endpoints are asked anything
+    stages = {Stage.TRANSCRIBE, Stage.DIARIZE}
+    capacities = await survey(
+        platform, [each for each in catalogue.endpoints if stages & set(each.variant.stages)]
+    )
+    return make_plan(request, catalogue, replace(situation, capacities=capacities))
 
 
 async def transcribe(
-    source: Path, name: str, request: Request, catalogue: Catalogue, platform: Platform, listener: Listener
+    recording: Recording, request: Request, catalogue: Catalogue, platform: Platform, listener: Listener
 ) -> Transcript:
-    """The transcript of one local file. `name` is what messages call it.
+    """The transcript of one local file.
 
-    Raises UsageError before anything is sent, else the error of the recogniser. A failed diarization, or a
-    failed channel beside others, leaves a partial transcript. The caller keeps the deadline.
+    Raises UsageError before anything is sent, else the error of the recogniser when nothing at all could be
+    recognised. What failed beside that is a stated gap. The caller keeps the deadline.
     """
-    facts = await asyncio.to_thread(media.probe, source, name)
-    known_s = None if facts.duration_estimated else facts.duration_s
-    plan = make_plan(request, catalogue, channels=facts.channels, duration_s=known_s)
-    with scratch(name) as folder:
-        prepared = await prepare(source, name, plan.channels, folder, listener)
-        async with references(prepared.files, platform.objects) as audio:
-            outcomes = await _fan_out(plan, audio, platform, listener)
-    return _join(plan, prepared, outcomes)
+    plan = await plan_for(recording, request, catalogue, platform)
+    kept = Kept(platform.results if request.cache else None)
+    digest = await _digest(recording, plan, kept)
+    divisions = Divisions(kept, digest)
+    plan = await divisions.applied(plan)
+    lanes = lanes_of([each for each in plan.stages if not each.by_reference], divisions.cuts)
+    votes = divisions.votes(plan)
+    means = Means(kept, listener, lambda expected_s: policy(request, plan, expected_s), _few(plan))
+    with scratch(recording.name) as folder:
+        fan_out = FanOut(plan, platform, means, votes, recording.name, folder, divisions.keep_language)
+        supplied = await fan_out.run(_supplied(recording, plan, lanes, digest, folder, fan_out, listener))
+    if platform.learned is not None:
+        seen = list(observations(fan_out.outcomes, platform.name))
+        await asyncio.to_thread(platform.learned.learn, seen)
+    for lane in lanes:
+        for stage in lane.stages:
+            await divisions.keep_cuts(stage, lane.cuts)
+    return await asyncio.to_thread(join, plan, supplied, fan_out.outcomes)
 
 
-async def _fan_out(
-    plan: Plan, audio: Mapping[int | None, str], platform: Platform, listener: Listener
-) -> list[Outcome]:
-    """Every task at once. When no recogniser can give an answer any more, the others are stopped."""
-    running = {
-        asyncio.create_task(_run_task(task, plan.request, audio[task.channel], platform, listener)): task
-        for task in plan.tasks
-    }
-    outcomes: dict[str, Outcome] = {}
-    pending = set(running)
-    try:
-        while pending and not _hopeless(plan, outcomes):
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for finished in done:
-                outcomes[running[finished].id] = finished.result()
-    finally:
-        for each in pending:
-            each.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-    return [outcomes[task.id] for task in plan.tasks if task.id in outcomes]
+async def _supplied(
+    recording: Recording,
+    plan: Plan,
+    lanes: Sequence[Lane],
+    digest: str,
+    folder: Path,
+    fan_out: FanOut,
+    listener: Listener,
+) -> Supplied:
+    duration_s = plan.situation.duration_s or 0.0
+    for stage in plan.stages:
+        if stage.by_reference:
+            assert recording.address is not None
+            for span in referenced(stage, recording.address, digest, duration_s):
+                fan_out.given([stage], span)
+    if not lanes:
+        return Supplied(duration_s, ())
+    return await supply(recording.file, recording.name, lanes, folder, fan_out.given, listener)
 
 
-def _hopeless(plan: Plan, outcomes: Mapping[str, Outcome]) -> bool:
-    recognisers = [task.id for task in plan.tasks if task.stage is Stage.TRANSCRIBE]
-    return all(each in outcomes and outcomes[each].error is not None for each in recognisers)
+async def _digest(recording: Recording, plan: Plan, kept: Kept) -> str:
+    if kept.active or any(each.by_reference for each in plan.stages):
+        return await asyncio.to_thread(file_digest, recording.file)
+    return ""
 
 
-async def _run_task(
-    task: PlannedTask, request: Request, audio: str, platform: Platform, listener: Listener
-) -> Outcome:
-    body = to_wire(task_input(task, request, audio))
-    listener(Event(task.id, task.stage, State.SENDING, message=task.variant.id))
-    policy = _policy(request)
-    try:
-        answer = await perform(
-            task.id, task.stage, platform.endpoint(task.endpoint.id), body, listener, policy=policy
-        )
-    except FanscribeError as error:
-        listener(Event(task.id, task.stage, State.FAILED, message=str(error)))
-        return Outcome(task, None, error)
-    listener(Event(task.id, task.stage, State.DONE, 1.0))
-    return Outcome(task, answer, None)
+def _few(plan: Plan) -> bool:
+    return sum(len(each.division.sizes_s) for each in plan.stages) <= WATCHED_TASKS
 
 
-def task_input(task: PlannedTask, request: Request, audio: str) -> TaskInput:
-    """What the worker gets for a task."""
-    if task.stage is Stage.DIARIZE:
-        return DiarizeInput(
-            audio=audio,
-            num_speakers=request.num_speakers,
-            min_speakers=request.min_speakers,
-            max_speakers=request.max_speakers,
-        )
-    return TranscribeInput(
-        audio=audio,
-        language=request.language,
-        task=request.task,
-        timestamps=asked_timestamps(request),
-        prompt=request.prompt,
-        keyterms=list(request.keyterms),
-    )
+def policy(request: Request, plan: Plan, expected_s: float) -> dict[str, Any]:
+    """The limits that the platform itself puts to a job: nothing of ours lives on long after we died.
 
-
-def _policy(request: Request) -> dict[str, int] | None:
-    """The platform ends a job of ours by itself when we die before the deadline (its smallest ttl is 10 s)."""
-    if request.deadline_s is None:
-        return None
-    return {"ttl": int(max(request.deadline_s, 10) * 1000)}
-
-
-def _join(plan: Plan, prepared: Prepared, outcomes: Sequence[Outcome]) -> Transcript:
-    duration = prepared.duration_s
-    recognised = [each for each in outcomes if each.task.stage is Stage.TRANSCRIBE]
-    failures = [each.error for each in recognised if each.error]
-    if failures and len(failures) == len(recognised):
-        raise failures[0]
-    warnings = [*prepared.warnings, *_warnings(outcomes)]
-    records = [_record(each, duration) for each in outcomes]
-    gaps = [
-        Gap(each.task.start, duration, each.task.stage, f"{_where(each.task)}{each.error}")
-        for each in recognised
-        if each.error
-    ]
-    parts = {
-        each.task.channel: [merge.part_of(each.answer.output, each.task.start, duration)]
-        for each in recognised
-        if each.answer and isinstance(each.answer.output, TranscribeOutput)
-    }
-    if plan.request.speaker_detection is SpeakerDetection.PER_CHANNEL:
-        names = {f"CHANNEL_{number}": name for number, name in enumerate(plan.request.speaker_names)}
-        transcript = merge.merge_channels(
-            {channel: part for channel, part in parts.items() if channel is not None},
-            duration=duration,
-            names=names,
-            gaps=gaps,
-            warnings=warnings,
-            tasks=records,
-        )
-    else:
-        names = {f"SPEAKER_{number:02d}": name for number, name in enumerate(plan.request.speaker_names)}
-        transcript = merge.merge(
-            [part for each in parts.values() for part in each],
-            duration=duration,
-            diarization=_diarization(outcomes),
-            names=names,
-            gaps=gaps,
-            warnings=warnings,
-            tasks=records,
-        )
-    if plan.request.timestamps is not Timestamps.WORD:
-        for segment in transcript.segments:
-            segment.words = []
-    return transcript
-
-
-def _diarization(outcomes: Sequence[Outcome]) -> DiarizeOutput | None:
-    for each in outcomes:
-        if each.answer and isinstance(each.answer.output, DiarizeOutput):
-            return each.answer.output
-    return None
-
-
-def _warnings(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    for each in outcomes:
-        if each.answer and isinstance(each.answer.output, TranscribeOutput | DiarizeOutput):
-            yield from each.answer.output.warnings
-        if each.error and each.task.stage is Stage.DIARIZE:
-            yield f"speakers are missing: diarization failed ({each.error})"
-
-
-def _where(task: PlannedTask) -> str:
-    return "" if task.channel is None else f"channel {task.channel}: "
-
-
-def _record(outcome: Outcome, duration_s: float) -> TaskRecord:
-    task, answer = outcome.task, outcome.answer
-    record = TaskRecord(task.id, task.stage, task.variant.id, task.start, duration_s)
-    if outcome.error:
-        record.error = str(outcome.error)
-    if answer:
-        timing = answer.output.timing
-        record.timings = {
-            "queue": (answer.state.delay_ms or 0) / 1000,
-            "download": timing.download_s,
-            "load": timing.load_s,
-            "inference": timing.inference_s,
-            "total": ((answer.state.delay_ms or 0) + (answer.state.execution_ms or 0)) / 1000,
-        }
-        record.job_id, record.worker_id = answer.state.id, answer.state.worker_id
-        record.cold_start, record.attempts = timing.cold_start, answer.attempts
-    return record
+    Milliseconds. The execution time-out is named only where the usual one could be too short.
+    """
+    ttl_s = min(max(_USUAL_TTL_S, _LATE * (plan.makespan_s + expected_s)), _LONGEST_TTL_S)
+    if request.deadline_s is not None:
+        ttl_s = min(ttl_s, max(request.deadline_s, _SHORTEST_TTL_S))
+    limits = {"ttl": int(ttl_s * 1000)}
+    if _LATE * expected_s > _USUAL_EXECUTION_S:
+        limits["executionTimeout"] = int(min(_LATE * expected_s, _LONGEST_TTL_S) * 1000)
+    return limits

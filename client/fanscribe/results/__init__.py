@@ -5,9 +5,9 @@
 Transcripts are private: no name, message or log line here holds any of their text.
 """
 
-from fanscribe.results.keys import Kind, SpanDigest, cuts_key, engine_key, file_digest, task_key
+from fanscribe.results.keys import Kind, SpanDigest, cuts_key, engine_key, file_digest, job_key, task_key
 from fanscribe.results.learned import LearnedFactors
-from fanscribe.results.store import Entry, ResultStore, open_results
+from fanscribe.results.store import Entry, ResultStore, learned_file, open_results
 
 __all__ = [
     "Entry",
@@ -18,6 +18,8 @@ __all__ = [
     "cuts_key",
     "engine_key",
     "file_digest",
+    "job_key",
+    "learned_file",
     "open_results",
     "task_key",
 ]

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     TASK = "task"
     CUTS = "cuts"
     ENGINE = "engine"
+    JOB = "job"
 
 
 _KEY = re.compile(rf"({'|'.join(Kind)})/[0-9a-f]{{64}}")
@@ -74,18 +75,26 @@ def task_key(span_digest: str, stage: Stage, variant: Variant, engine: str, task
     `engine_key`). Of `task` everything counts that changes the answer; where the audio lies, and at which place
     of the recording the span stands, does not, so what is kept must have times that count from the span's start.
     """
-    return _key(
-        Kind.TASK,
-        {
-            "span": span_digest,
-            "stage": stage,
-            # What the model is, not how it is called or how quick it is: figures may be corrected.
-            "variant": variant.model_dump(mode="json", include={"id", "family", "model", "options"}),
-            "engine": engine,
-            "contract": CONTRACT_VERSION,
-            "parameters": task.model_dump(mode="json", exclude=_WHERE_NOT_WHAT, exclude_defaults=True),
-        },
-    )
+    return _key(Kind.TASK, {**_work(span_digest, stage, variant, task), "engine": engine})
+
+
+def job_key(span_digest: str, stage: Stage, variant: Variant, task: TaskInput) -> str:
+    """The key under which the jobs are kept that were submitted for a task, so that a later run can attach to them.
+
+    As in `task_key`, but for the engine's version: it is not known before the first answer.
+    """
+    return _key(Kind.JOB, _work(span_digest, stage, variant, task))
+
+
+def _work(span_digest: str, stage: Stage, variant: Variant, task: TaskInput) -> dict[str, Any]:
+    return {
+        "span": span_digest,
+        "stage": stage,
+        # What the model is, not how it is called or how quick it is: figures may be corrected.
+        "variant": variant.model_dump(mode="json", include={"id", "family", "model", "options"}),
+        "contract": CONTRACT_VERSION,
+        "parameters": task.model_dump(mode="json", exclude=_WHERE_NOT_WHAT, exclude_defaults=True),
+    }
 
 
 def cuts_key(source_digest: str, request: Mapping[str, Any]) -> str:

@@ -49,15 +49,21 @@ class ResultStore(Protocol):
         """Remove everything that is kept; how many values that were."""
 
 
-def open_results(location: str | None = None, environ: Mapping[str, str] = os.environ) -> ResultStore:
+OFF = "off"
+"""The location that stands for: keep nothing."""
+
+
+def open_results(location: str | None = None, environ: Mapping[str, str] = os.environ) -> ResultStore | None:
     """The results at `location`, else where FANSCRIBE_RESULTS says, else in the user's cache folder.
 
-    A location is a folder, or s3://bucket/prefix (needs boto3, the extra `s3`). Nothing is read or written yet.
-    Raises UsageError.
+    A location is a folder, s3://bucket/prefix (needs boto3, the extra `s3`), or "off". Nothing is read or written
+    yet. Raises UsageError.
     """
     from fanscribe.results.folder import DEFAULT_MAX_BYTES, FolderResults
 
     location = location or environ.get(LOCATION_VARIABLE) or None
+    if location == OFF:
+        return None
     if location is not None and location.startswith("s3://"):
         from fanscribe.results.bucket import open_bucket
 
@@ -72,3 +78,13 @@ def open_results(location: str | None = None, environ: Mapping[str, str] = os.en
 
         return FolderResults(user_cache_path("fanscribe") / "results", max_bytes=int(size))
     return FolderResults(Path(location).expanduser(), max_bytes=int(size))
+
+
+def learned_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the measured factors of endpoints are kept: beside the results where these lie in a folder."""
+    location = environ.get(LOCATION_VARIABLE) or ""
+    if location and location != OFF and "://" not in location:
+        return Path(location).expanduser() / "learned.json"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("fanscribe") / "learned.json"

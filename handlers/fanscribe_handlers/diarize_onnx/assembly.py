@@ -6,6 +6,7 @@ from scipy.ndimage import uniform_filter1d
 
 from fanscribe_handlers.diarize_onnx.segmentation import Activity
 from fanscribe_handlers.diarize_onnx.windows import FRAMES
+from fanscribe_handlers.frames import Frames
 
 NOBODY = -1
 """Label of a local voice that is nobody's: it does not speak, or nothing tells whose it is."""
@@ -13,8 +14,6 @@ NOBODY = -1
 Labels = NDArray[np.int64]
 Grid = NDArray[np.float32]
 """(frames of the recording, speakers): in how many windows the speaker is heard there."""
-Frames = NDArray[np.bool_]
-"""(frames of the recording, speakers): whether the speaker speaks."""
 
 _NEARBY = 1e-3
 """Weight of what is heard nearby: breaks ties, and never outvotes a window that hears the frame itself."""
@@ -71,12 +70,3 @@ def assemble(grid: Grid, count: NDArray[np.int64]) -> Frames:
         chosen = count > rank
         active[rows[chosen], order[chosen, rank]] = True
     return active
-
-
-def loudest(active: Frames, grid: Grid) -> Frames:
-    """Of the speakers of each frame only the one heard by most windows: one at a time."""
-    alone = np.zeros_like(active)
-    speaking = active.any(axis=1)
-    best = np.where(active, grid, -1.0).argmax(axis=1)
-    alone[np.flatnonzero(speaking), best[speaking]] = True
-    return alone

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 
+from fanscribe_handlers.speakers import Bounds
+
 THRESHOLD = 0.7045654963945799
 """Distance of unit vectors at which pyannote/speaker-diarization-3.1 stops merging (its published config)."""
 MAX_LINKED = 3000
@@ -20,19 +22,6 @@ MAX_LINKED = 3000
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How many speakers there may be, both ends included; `most` None for no upper end."""
-
-    least: int = 1
-    most: int | None = None
-
-    def nearest(self, count: int) -> int:
-        """`count`, moved into the bounds."""
-        count = max(count, self.least)
-        return count if self.most is None else min(count, self.most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fanscribe.contracts.task import DiarizeInput, DiarizeResult
 from fanscribe.contracts.variant import Variant
-from fanscribe_handlers.diarize_onnx.clustering import Bounds
 from fanscribe_handlers.diarize_onnx.recipe import Networks, Settings, diarize
 from fanscribe_handlers.diarize_onnx.session import open_network
 from fanscribe_handlers.engine import Context, Task
+from fanscribe_handlers.speakers import bounds_of
 
 SEGMENTATION = "segmentation-3.0.onnx"
 EMBEDDING = "campplus.onnx"
@@ -51,13 +51,6 @@ class DiarizeOnnxEngine:
         result = diarize(task.samples, self._networks, self._settings, bounds_of(task.input), progress)
         context.report(1.0)
         return result
-
-
-def bounds_of(asked: DiarizeInput) -> Bounds:
-    """How many speakers the task allows."""
-    if asked.num_speakers is not None:
-        return Bounds(asked.num_speakers, asked.num_speakers)
-    return Bounds(asked.min_speakers or 1, asked.max_speakers)
 
 
 def settings_of(variant: Variant) -> Settings:

@@ -5,9 +5,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from fanscribe_handlers.diarize_onnx.assembly import NOBODY, Labels
-from fanscribe_handlers.diarize_onnx.clustering import Bounds, Clusters, Vectors, cluster, unit
+from fanscribe_handlers.diarize_onnx.clustering import Clusters, Vectors, cluster, unit
 from fanscribe_handlers.diarize_onnx.segmentation import Activity
 from fanscribe_handlers.diarize_onnx.windows import FRAMES
+from fanscribe_handlers.speakers import Bounds
 
 CLEAN_SHARE = 0.2
 """A voice helps to find the clusters if it has this share of its window to itself (pyannote's figure)."""

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from fanscribe.contracts.task import DiarizeResult
 from fanscribe_handlers.diarize_onnx import assembly
-from fanscribe_handlers.diarize_onnx.clustering import THRESHOLD, Bounds
+from fanscribe_handlers.diarize_onnx.clustering import THRESHOLD
 from fanscribe_handlers.diarize_onnx.embedding import DIMENSION, embed
 from fanscribe_handlers.diarize_onnx.naming import name_voices
 from fanscribe_handlers.diarize_onnx.segmentation import LOCAL_SPEAKERS, Activity, segment
 from fanscribe_handlers.diarize_onnx.session import Network
-from fanscribe_handlers.diarize_onnx.turns import first_frames, turns
-from fanscribe_handlers.diarize_onnx.windows import FRAMES, Layout, lay_out
+from fanscribe_handlers.diarize_onnx.windows import FRAMES, Layout, frame_time_s, lay_out
 from fanscribe_handlers.engine import SAMPLE_RATE
+from fanscribe_handlers.frames import Frames, loudest, order_of_speech, turns
+from fanscribe_handlers.speakers import Bounds
 
 _SEGMENTATION_SHARE = 0.3
 """Share of the work that segmentation is, for the progress report (measured)."""
@@ -117,15 +118,15 @@ def _grid(activity: Activity, labels: assembly.Labels, layout: Layout, speakers:
 
 
 def _result(
-    grid: assembly.Grid, active: assembly.Frames, centroids: NDArray[np.float32], duration_s: float
+    grid: assembly.Grid, active: Frames, centroids: NDArray[np.float32], duration_s: float
 ) -> DiarizeResult:
     """Speakers in order of first speech; those who never speak are left out."""
-    order = [column for column in np.argsort(first_frames(active), kind="stable") if active[:, column].any()]
+    order = order_of_speech(active)
     names = [f"SPEAKER_{number:02d}" for number in range(len(order))]
-    alone = assembly.loudest(active[:, order], grid[:, order])
+    alone = loudest(active[:, order], grid[:, order])
     return DiarizeResult(
-        segments=turns(active[:, order], names, duration_s),
-        exclusive_segments=turns(alone, names, duration_s),
+        segments=turns(active[:, order], names, duration_s, frame_time_s),
+        exclusive_segments=turns(alone, names, duration_s, frame_time_s),
         num_speakers=len(names),
         embeddings={
             name: centroids[column].tolist()

@@ -44,6 +44,9 @@ class Behaviour:
     """A job with more seconds of audio runs out of memory; 0 for no such limit."""
     burns: bool = False
     """Whether the time is spent computing (one core's CPU time) rather than asleep."""
+    deaf: bool = False
+    """Whether audio is neither fetched nor read: a job takes the time of its clip and gives no words. For load tests
+    of callers, where twenty workers that decode would take the processor from what is measured."""
     seed: int = 0
 
     def work_s(self, duration_s: float, fate: Fate) -> float:

@@ -30,7 +30,8 @@ from fanscribe.contracts.variant import Variant
 from fanscribe.contracts.version import CONTRACT_VERSION
 from fanscribe.fetch import FetchPolicy, fetch
 from fanscribe.media import decode
-from fanscribe_handlers.answers import Refused, answer, failure, read_input, shift
+from fanscribe.pipeline.merge import shift
+from fanscribe_handlers.answers import Refused, answer, failure, read_input, refuse_unserved
 from fanscribe_handlers.engine import SAMPLE_RATE
 from fanscribe_handlers.simulated.behaviour import Behaviour, Draws, Fate
 from fanscribe_handlers.simulated.coded import Heard, listen
@@ -179,6 +180,7 @@ class SimulatedWorker:
         cold, self._cold = self._cold, False
         try:
             task = read_input(duties.variant.stages[0], job.get("input"))
+            refuse_unserved(task, duties.variant)
             audio = await asyncio.get_running_loop().run_in_executor(duties.decoding, self._audio, task)
             fetched_s = duties.clock() - begun
             # From here on the time is the simulated one: reading the code is no part of it.
@@ -235,6 +237,9 @@ class SimulatedWorker:
 
     def _audio(self, task: TaskInput) -> "_Audio":
         """Fetch, decode and read the code, in a thread."""
+        if self._duties.behaviour.deaf:
+            start, end = (task.clip.start, task.clip.end) if task.clip else (0.0, 0.0)
+            return _Audio(np.zeros(round((end - start) * SAMPLE_RATE), np.float32), [], start)
         target = io.BytesIO()
         try:
             fetch(task.audio, target, FetchPolicy(allowed_origins=(self._duties.url,)))

@@ -16,11 +16,12 @@ from fanscribe.contracts.transcript import Segment, Word
 from fanscribe.contracts.variant import Variant
 from fanscribe.spacing import join
 from fanscribe_handlers.engine import SAMPLE_RATE, Context, InvalidTask, Task
+from fanscribe_handlers.sentences import sentences
 from fanscribe_handlers.whisper.decoder import Decoder, Heard, Wishes
 from fanscribe_handlers.whisper.pieces import MARGIN_S, MAX_WINDOW_S, Piece, Span, batches, group
-from fanscribe_handlers.whisper.sentences import fit_to_speech, sentences
 from fanscribe_handlers.whisper.speech import cut_quietly, find_speech
 from fanscribe_handlers.whisper.unheard import believable, piece_around, unheard
+from fanscribe_handlers.whisper.word_times import fit_to_speech
 
 _PIECE_S = MAX_WINDOW_S
 """Shorter pieces save encoder work, but context helps the words: on six conversations of 60 to 120 s the word error
@@ -37,6 +38,7 @@ class WhisperEngine:
         self._threads = threads
         self._decoder: Decoder | None = None
         self._options: dict[str, str | int | float | bool] = {}
+        self._only: str | None = None
 
     @property
     def version(self) -> str:
@@ -46,6 +48,9 @@ class WhisperEngine:
     def load(self, variant: Variant, model_dir: Path) -> None:
         """Load a model in CTranslate2 form."""
         self._options = dict(variant.options)
+        languages = variant.capabilities.languages
+        # A model of one language has not learnt to tell languages apart, so it is not asked to.
+        self._only = languages[0] if languages != "all" and len(languages) == 1 else None
         compute_type = self._options.get("compute_type")
         self._decoder = Decoder(model_dir, self._threads, str(compute_type) if compute_type else None)
 
@@ -54,10 +59,11 @@ class WhisperEngine:
         assert self._decoder is not None
         assert isinstance(task.input, TranscribeInput)
         decoder, asked = self._decoder, task.input
-        if asked.language is not None and asked.language not in decoder.languages:
-            raise InvalidTask(f"field language: the model does not know {asked.language!r}")
+        language = asked.language or self._only
+        if language is not None and language not in decoder.languages:
+            raise InvalidTask(f"field language: the model does not know {language!r}")
         wishes = Wishes(
-            language=asked.language,
+            language=language,
             task=asked.task,
             beam_size=int(self._options.get("beam_size", 5)),
             prompt=asked.prompt,
@@ -72,7 +78,7 @@ class WhisperEngine:
         else:
             speech = cut_quietly(task.samples, limit_s)
             pieces = [Piece((span,)) for span in speech]
-        language, probability = asked.language, 1.0 if asked.language else None
+        probability = 1.0 if language else None
         if language is None and pieces:
             language, probability = self._detect(decoder, task.samples, pieces, context)
             if len(pieces) == 1:  # nothing more to learn from its short window

@@ -15,6 +15,12 @@ from typing import Any
 worker = os.environ["RUNPOD_POD_ID"]
 subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
 
+if os.environ.get("TEST_SAY"):
+    print(os.environ["TEST_SAY"], "ready", sep="\n", flush=True)
+
+if os.environ.get("TEST_FAIL"):
+    sys.exit(f"died with {os.environ['TOKEN']}")
+
 if os.environ.get("TEST_ESCAPE"):
     # A child that leaves the worker's process group, as a daemon does.
     subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(300)"], start_new_session=True)

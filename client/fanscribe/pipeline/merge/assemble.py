@@ -84,13 +84,16 @@ def transcript_of(output: TranscribeResult | DiarizeResult | AlignResult) -> Tra
         text = join(segment.text for segment in segments)
         return Transcript(text, None, None, duration, speakers_of(segments), segments, warnings=warnings)
     segments = part_of(output, 0.0, output.duration).segments
+    found = output.diarization
+    turns = list(found.segments or found.exclusive_segments) if found else []
     return Transcript(
         output.text,
         output.language,
         output.language_probability,
         output.duration,
-        speakers_of(segments),
+        speakers_of(segments, turns),
         list(segments),
+        turns,
         warnings=warnings,
     )
 

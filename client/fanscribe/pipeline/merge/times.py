@@ -1,8 +1,37 @@
-"""Times for words that came without any."""
+"""Times: moved from a span to the whole file, and given to words that came without any."""
 
 from collections.abc import Sequence
 
-from fanscribe.contracts.transcript import Segment, Word
+from pydantic import BaseModel
+
+from fanscribe.contracts.task import AlignResult, DiarizeResult, TranscribeResult
+from fanscribe.contracts.transcript import Segment, Turn, Word
+
+TIME_DIGITS = 3
+"""Decimals of a second in answers: finer than any engine's frames."""
+
+
+def shift(result: BaseModel, offset_s: float) -> None:
+    """Count the times of a stage's result from the start of the file instead of its span, in place."""
+    match result:
+        case TranscribeResult() | AlignResult():
+            if isinstance(result, TranscribeResult) and result.diarization is not None:
+                shift(result.diarization, offset_s)
+            for segment in result.segments:
+                _shift(segment, offset_s)
+                for word in segment.words:
+                    _shift(word, offset_s)
+        case DiarizeResult():
+            turns = {id(turn): turn for turn in (*result.segments, *result.exclusive_segments)}
+            for turn in turns.values():  # an engine may put the same turn into both lists
+                _shift(turn, offset_s)
+        case _:
+            raise TypeError(f"{type(result).__name__} is not the result of a stage")
+
+
+def _shift(span: Segment | Word | Turn, offset_s: float) -> None:
+    span.start = round(span.start + offset_s, TIME_DIGITS)
+    span.end = round(span.end + offset_s, TIME_DIGITS)
 
 
 def timed(segments: Sequence[Segment]) -> list[Segment]:

@@ -1,0 +1,1 @@
+"""Engine families, seen from outside: checking variant files, trying a handler out, starting a new family."""

@@ -1,0 +1,290 @@
+"""The fan-out: every task of a plan, as soon as its audio is there, to its end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fanscribe.contracts.errors import ErrorCode, FanscribeError, PlatformError, TaskFailedError
+from fanscribe.contracts.task import Stage, TranscribeOutput
+from fanscribe.media import SAMPLE_RATE
+from fanscribe.pipeline.attempts import Answer, Means, Tally, Task, attached, kept_answer, perform, too_much
+from fanscribe.pipeline.cuts import Chunk
+from fanscribe.pipeline.events import Event, State
+from fanscribe.pipeline.inputs import make_input
+from fanscribe.pipeline.language import LanguageVote
+from fanscribe.pipeline.outcome import Outcome
+from fanscribe.pipeline.plan import Plan, StagePlan
+from fanscribe.pipeline.platform import Platform
+from fanscribe.pipeline.route import Route
+from fanscribe.pipeline.spans import Cargo, Span
+from fanscribe.pipeline.supply import Supplied, halved, recut
+
+SHORTEST_HALF_S = 5.0
+"""A span is not halved into less than this, in seconds."""
+
+_MEANT_FOR_ONE = (ErrorCode.OUT_OF_MEMORY, ErrorCode.RESULT_TOO_LARGE, ErrorCode.AUDIO_UNREADABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubtful:
+    """An answer in a language that the worker found by itself, before one was decided for the recording."""
+
+    stage: StagePlan
+    span: Span
+    cargo: Cargo
+    outcome: Outcome
+
+
+class FanOut:
+    """The tasks of one request. `votes` goes by channel; `folder` is for audio that has to be cut again.
+
+    `keep_language` notes what was decided for a stage, for later runs.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        platform: Platform,
+        means: Means,
+        votes: dict[int | None, LanguageVote],
+        name: str,
+        folder: Path,
+        keep_language: Callable[[StagePlan, str], Awaitable[None]],
+    ) -> None:
+        self.outcomes: list[Outcome] = []
+        self._plan = plan
+        self._platform = platform
+        self._means = means
+        self._votes = votes
+        self._name = name
+        self._folder = folder
+        self._keep_language = keep_language
+        self._routes = _routes(plan, platform, means)
+        self._doubtful: list[_Doubtful] = []
+        self._cargos: list[Cargo] = []
+        self._lost: dict[Stage, FanscribeError] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self, supplying: Coroutine[Any, Any, Supplied]) -> Supplied:
+        """Run what supplies the spans (it calls `given`) and every task; gives what it returned.
+
+        Raises what it raised, and the recogniser's error when no answer is to be expected any more. All other
+        tasks are stopped then, on the platform too; so they are when this is cancelled.
+        """
+        try:
+            async with _Together(self) as group:
+                running = group.create_task(supplying)
+            await self._close_votes()
+            async with _Together(self) as group:
+                for each in self._doubtful:
+                    group.create_task(self._doubted(each))
+        finally:
+            await asyncio.gather(*(each.discard() for each in self._cargos))
+        supplied = running.result()
+        for stage in self._plan.stages:
+            chunks = [each.span.chunk for each in self.outcomes if each.stage is stage]
+            assert tiles(chunks, supplied.duration_s), f"{stage.id}: a span has no outcome, or more than one"
+        return supplied
+
+    def given(self, stages: Sequence[StagePlan], span: Span) -> None:
+        """A span is there, for these stages."""
+        cargo = self._cargo(span, len(stages))
+        for stage in stages:
+            self._start(self._done(stage, span, cargo))
+
+    def _cargo(self, span: Span, holders: int = 1) -> Cargo:
+        cargo = Cargo(span, self._platform.objects, holders)
+        self._cargos.append(cargo)
+        return cargo
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            assert self._group is not None
+            self._group.create_task(work)
+        except RuntimeError:  # everything is being stopped
+            work.close()
+
+    async def _done(self, stage: StagePlan, span: Span, cargo: Cargo) -> None:
+        """One task to its end; where it is too much for a worker, its halves."""
+        outcome = await self._asked(stage, span, cargo)
+        if outcome.error is not None and too_much(outcome.error):
+            halves = await self._halves(stage, span)
+            if halves:
+                event = Event(outcome.id, stage.stage, State.QUEUED, message=f"in halves: {outcome.error}")
+                self._means.listener(event)
+                await cargo.release()
+                for half in halves:
+                    self._start(self._done(stage, half, self._cargo(half)))
+                return
+        if await self._undecided(outcome):
+            self._doubtful.append(_Doubtful(stage, span, cargo, outcome))
+        else:
+            await cargo.release()
+        self._ended(outcome)
+
+    async def _asked(self, stage: StagePlan, span: Span, cargo: Cargo) -> Outcome:
+        """The outcome of one task: what is kept of it, else what its jobs gave."""
+        routes = [self._routes[each.name] for each in stage.endpoints]
+        vote, tally, listener = self._votes[span.channel], Tally(), self._means.listener
+        async with routes[0].slot():
+            task = self._task(stage, span, vote.decided)
+            if stage.stage in self._lost:
+                return Outcome(task.id, stage, span, None, self._lost[stage.stage], tally, vote.decided)
+            try:
+                answer, language = await self._earlier(stage, span, cargo, routes, tally)
+                tally.reused = answer is not None and answer.state is None
+                if answer is None:
+                    # Asked again, since other answers may have come while we looked.
+                    language = vote.decided
+                    task = self._task(stage, span, language)
+                    answer = await perform(task, cargo, routes, tally, self._means)
+            except FanscribeError as error:
+                listener(Event(task.id, stage.stage, State.FAILED, message=str(error)))
+                return Outcome(task.id, stage, span, None, error, tally, vote.decided)
+        listener(Event(task.id, stage.stage, State.DONE, 1.0))
+        return Outcome(task.id, stage, span, answer, None, tally, language)
+
+    async def _earlier(
+        self, stage: StagePlan, span: Span, cargo: Cargo, routes: Sequence[Route], tally: Tally
+    ) -> tuple[Answer | None, str | None]:
+        """The answer that is kept, else that of a job which an earlier run left, and the language it was asked in."""
+        means, vote = self._means, self._votes[span.channel]
+        if not means.kept.active:
+            return None, None
+        tasks = {language: self._task(stage, span, language) for language in self._languages(stage, vote)}
+        for language, task in tasks.items():
+            answer = await kept_answer(task, routes, tally, means.kept)
+            if answer is not None and (language or not self._contradicted(vote, answer.output)):
+                return answer, language
+        for language, task in tasks.items():
+            answer = await attached(task, cargo, routes, tally, means)
+            if answer is not None and (language or not self._contradicted(vote, answer.output)):
+                return answer, language
+        return None, None
+
+    def _task(self, stage: StagePlan, span: Span, language: str | None) -> Task:
+        request = self._plan.request
+
+        def make(audio: dict[str, Any]) -> Any:
+            return make_input(stage, request, language, audio)
+
+        return Task(f"{stage.id}-{span.number}", stage.stage, span, make)
+
+    def _languages(self, stage: StagePlan, vote: LanguageVote) -> list[str | None]:
+        """The languages under which an answer may be kept: the one decided, and the worker's own finding."""
+        if stage.stage is not Stage.TRANSCRIBE or self._plan.request.language is not None:
+            return [vote.decided]
+        return list(dict.fromkeys((vote.decided, None)))
+
+    async def _undecided(self, outcome: Outcome) -> bool:
+        """Whether the answer is in a language that the worker found; what it found counts."""
+        found = outcome.answer.output if outcome.answer is not None else None
+        if outcome.language is not None or not isinstance(found, TranscribeOutput):
+            return False
+        vote = self._votes[outcome.span.channel]
+        language = vote.add(found)
+        if language is not None:
+            # Kept before anything is asked for in it, so that no run after us misses such a task.
+            await self._keep_language(outcome.stage, language)
+            vote.decide(language)
+        return True
+
+    def _contradicted(self, vote: LanguageVote, output: object) -> bool:
+        return isinstance(output, TranscribeOutput) and vote.contradicts(output)
+
+    async def _close_votes(self) -> None:
+        for stage in self._plan.stages:
+            vote = self._votes[stage.channel]
+            known = vote.decided
+            vote.close()
+            if stage.stage is Stage.TRANSCRIBE and vote.decided is not None and vote.decided != known:
+                await self._keep_language(stage, vote.decided)
+
+    async def _doubted(self, doubtful: _Doubtful) -> None:
+        """Do again what is in another language than the recording's; keep the answer there was if that fails."""
+        answer = doubtful.outcome.answer
+        assert answer is not None
+        alone = sum(each.stage is doubtful.stage for each in self.outcomes) == 1
+        if not alone and self._contradicted(self._votes[doubtful.span.channel], answer.output):
+            again = await self._asked(doubtful.stage, doubtful.span, doubtful.cargo)
+            again.tally.attempts += doubtful.outcome.tally.attempts
+            again.tally.unconfirmed += doubtful.outcome.tally.unconfirmed
+            if again.answer is not None:
+                self.outcomes[self.outcomes.index(doubtful.outcome)] = again
+        await doubtful.cargo.release()
+
+    async def _halves(self, stage: StagePlan, span: Span) -> list[Span]:
+        if span.chunk.end - span.chunk.start < 2 * SHORTEST_HALF_S:
+            return []
+        if span.address is not None:
+            return halved(span, stage.overlap_s)
+        halves = await recut(span, self._name, self._folder, f"{stage.id}-{span.number}-half")
+        return halves if len(halves) > 1 else []
+
+    def _ended(self, outcome: Outcome) -> None:
+        """Note it. A fault that all tasks of the stage will share is not waited for again and again."""
+        self.outcomes.append(outcome)
+        stage, error = outcome.stage.stage, outcome.error
+        if error is None or not _of_all(error) or stage in self._lost:
+            return
+        if any(each.stage.stage is stage and each.answer is not None for each in self.outcomes):
+            return
+        self._lost[stage] = error
+        if stage is Stage.TRANSCRIBE:
+            raise error
+
+
+class _Together:
+    """A task group whose first error is raised as it is, not as a group of errors."""
+
+    def __init__(self, owner: FanOut) -> None:
+        self._owner = owner
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> asyncio.TaskGroup:
+        self._owner._group = await self._group.__aenter__()
+        return self._owner._group
+
+    async def __aexit__(self, *about: Any) -> None:
+        try:
+            await self._group.__aexit__(*about)
+        except BaseExceptionGroup as several:
+            error: BaseException = several
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error from error.__cause__
+
+
+def _routes(plan: Plan, platform: Platform, means: Means) -> dict[str, Route]:
+    """One route for each endpoint, which all stages that use it share."""
+    wanted: dict[str, int] = {}
+    endpoints = {each.name: each for stage in plan.stages for each in stage.endpoints}
+    for stage in plan.stages:
+        division, most = stage.division, plan.situation.capacity(stage.endpoint).workers_max
+        # Where no further worker can be started, one job more in the queue spares the caller's reaction.
+        own = division.in_flight + (1 if division.width >= most else 0)
+        wanted[stage.endpoint.name] = wanted.get(stage.endpoint.name, 0) + own
+    routes = {}
+    for name, endpoint in endpoints.items():
+        capacity = plan.situation.capacity(endpoint)
+        most = capacity.workers_max * (2 if capacity.prefetch else 1) + 1
+        limit = min(wanted.get(name, most), most)
+        routes[name] = Route(endpoint, platform.endpoint(endpoint.id), capacity, limit, means.calls.clock)
+    return routes
+
+
+def tiles(chunks: Sequence[Chunk], duration_s: float) -> bool:
+    """Whether chunks, in whatever order, own every moment of the recording once. Times are whole samples."""
+    ordered = sorted(chunks, key=lambda each: each.start)
+    edges = [0.0, *(each.end for each in ordered)]
+    starts = [each.start for each in ordered]
+    return bool(chunks) and starts == edges[:-1] and abs(edges[-1] - duration_s) * SAMPLE_RATE < 1
+
+
+def _of_all(error: FanscribeError) -> bool:
+    """Whether every other task of the stage will fail in the same way."""
+    if isinstance(error, TaskFailedError):
+        return not error.retryable and error.error.code not in _MEANT_FOR_ONE
+    return isinstance(error, PlatformError) and not too_much(error)

@@ -1,0 +1,33 @@
+"""What the worker of a stage is asked for. Pure."""
+
+from typing import Any
+
+from fanscribe.contracts.task import DiarizeInput, Stage, TaskInput, TranscribeInput
+from fanscribe.pipeline.plan import StagePlan, asked_timestamps
+from fanscribe.pipeline.request import Request
+
+
+def make_input(stage: StagePlan, request: Request, language: str | None, audio: dict[str, Any]) -> TaskInput:
+    """The input of a task. `audio` are the fields that say where its sound is.
+
+    A chunk of a recording need not hold all its speakers, so only their greatest number is passed on to it.
+    """
+    speakers = {
+        "num_speakers": request.num_speakers,
+        "min_speakers": request.min_speakers,
+        "max_speakers": request.max_speakers,
+    }
+    if stage.divided:
+        speakers = {"max_speakers": request.num_speakers or request.max_speakers}
+    if stage.stage is Stage.DIARIZE:
+        return DiarizeInput(**audio, **speakers)
+    return TranscribeInput(
+        **audio,
+        **(speakers if stage.also_diarizes else {}),
+        diarize=stage.also_diarizes,
+        language=language,
+        task=request.task,
+        timestamps=asked_timestamps(request),
+        prompt=request.prompt,
+        keyterms=list(request.keyterms),
+    )

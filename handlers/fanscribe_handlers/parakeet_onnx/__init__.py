@@ -1,0 +1,1 @@
+"""Parakeet TDT through onnx-asr: a small image without PyTorch."""

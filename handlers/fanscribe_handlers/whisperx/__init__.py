@@ -1,0 +1,1 @@
+"""WhisperX: transcription, alignment and speakers in one pass over a recording."""
