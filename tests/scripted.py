@@ -250,7 +250,7 @@ class Scene:
 
     def new_means(self, *, attentive: bool = False) -> Means:
         """Those of another run."""
-        kept = Kept(self.store, self.time.clock)
+        kept = Kept(self.store, self.time.clock, self.time.sleep)
         return Means(kept, self.events.append, lambda expected_s: {}, attentive, self.calls)
 
     def route(self, name: str = "words", *, workers: int = 4, limit: int = 5) -> Route:

@@ -490,6 +490,34 @@ def test_a_late_result_is_kept_unless_the_job_has_ended(http: httpx.Client) -> N
     )
 
 
+def test_a_stuck_job_is_given_to_nobody_and_can_be_cancelled(http: httpx.Client) -> None:
+    fault(http, {"kind": "stuck_job", "times": 1})
+    stuck, next_one = submit(http, "faulty"), submit(http, "faulty")
+    assert take(http, "w", "faulty")["id"] == next_one
+    done(http, "w", next_one, {"output": 1}, "faulty")
+    assert status(http, stuck, "faulty")["status"] == "IN_QUEUE"
+    http.post(f"/v2/faulty/cancel/{stuck}").raise_for_status()
+    assert status(http, stuck, "faulty")["status"] == "CANCELLED"
+
+
+def test_a_lost_job_is_not_known_any_more(http: httpx.Client) -> None:
+    fault(http, {"kind": "lost_job", "times": 1})
+    lost, next_one = submit(http, "faulty"), submit(http, "faulty")
+    assert http.get(f"/v2/faulty/status/{lost}").status_code == 404
+    assert take(http, "w", "faulty")["id"] == next_one
+    done(http, "w", next_one, {"output": 1}, "faulty")
+
+
+def test_an_error_may_strike_one_operation_only(http: httpx.Client) -> None:
+    fault(http, {"kind": "error", "status": 500, "operation": "run", "times": 1})
+    assert http.get("/v2/faulty/health").status_code == 200
+    assert http.post("/v2/faulty/run", json={"input": 1}).status_code == 500
+    job_id = submit(http, "faulty")
+    fault(http, {"kind": "error", "status": 503, "operation": "status", "times": 1})
+    assert http.get(f"/v2/faulty/status/{job_id}").status_code == 503
+    http.post(f"/v2/faulty/cancel/{job_id}").raise_for_status()
+
+
 def test_a_duplicate_result_counts_once(http: httpx.Client) -> None:
     fault(http, {"kind": "duplicate_result"})
     before = http.get("/v2/faulty/health").json()["jobs"]["completed"]

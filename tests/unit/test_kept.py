@@ -9,7 +9,7 @@ from tests.scripted import deployed, output
 from fanscribe.catalogue import DeployedEndpoint
 from fanscribe.contracts.task import Stage, TaskInput, TranscribeInput, TranscribeOutput
 from fanscribe.pipeline.cuts import Cut
-from fanscribe.pipeline.kept import JOB_LIFE_S, Identity, Kept, KnownDivision
+from fanscribe.pipeline.kept import JOB_LIFE_S, SETTLING_S, Identity, Kept, KnownDivision
 from fanscribe.results import cuts_key
 from fanscribe.results.folder import FolderResults
 
@@ -21,6 +21,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def at_once(seconds: float) -> None:
+    """A sleep that is over already."""
 
 
 @pytest.fixture
@@ -104,18 +108,31 @@ class TestJobs:
     """The journal of the jobs of a task."""
 
     async def ids(self, store: FolderResults, clock: Clock | None = None) -> list[str]:
-        return [each.job_id for each in await Kept(store, clock or Clock()).jobs(identity())]
+        return [each.job_id for each in await Kept(store, clock or Clock(), at_once).jobs(identity())]
 
     async def test_an_intention_gets_its_id(self, store: FolderResults) -> None:
-        kept = Kept(store, Clock())
+        kept = Kept(store, Clock(), at_once)
         await kept.intend(identity())
         assert await self.ids(store) == [""]
         await kept.submitted(identity(), "j1")
         await kept.submitted(identity(), "j1")
         assert await self.ids(store) == ["j1"]
 
+    async def test_an_id_that_is_about_to_come_is_waited_for(self, store: FolderResults) -> None:
+        other = Kept(store, Clock(), at_once)
+        await other.intend(identity())
+        waits = []
+
+        async def meanwhile(seconds: float) -> None:
+            waits.append(seconds)
+            await other.submitted(identity(), "j1")
+
+        ours = Kept(store, Clock(), meanwhile)
+        assert [each.job_id for each in await ours.jobs(identity())] == ["j1"]
+        assert waits == [SETTLING_S]
+
     async def test_what_was_not_taken_is_no_job(self, store: FolderResults) -> None:
-        kept = Kept(store, Clock())
+        kept = Kept(store, Clock(), at_once)
         await kept.intend(identity())
         await kept.submitted(identity(), "j1")
         await kept.intend(identity())
@@ -124,15 +141,15 @@ class TestJobs:
         assert await self.ids(store) == ["j1"]
 
     async def test_two_beside_each_other_leave_no_open_fate(self, store: FolderResults) -> None:
-        kept = Kept(store, Clock())
+        kept = Kept(store, Clock(), at_once)
         await asyncio.gather(kept.intend(identity()), kept.intend(identity()))
         await asyncio.gather(kept.submitted(identity(), "j1"), kept.submitted(identity(), "j2"))
         assert sorted(await self.ids(store)) == ["j1", "j2"]
 
     async def test_a_third_run_knows_of_the_first_ones(self, store: FolderResults) -> None:
-        first = Kept(store, Clock())
+        first = Kept(store, Clock(), at_once)
         await first.intend(identity())
-        second = Kept(store, Clock())
+        second = Kept(store, Clock(), at_once)
         assert [each.job_id for each in await second.jobs(identity())] == [""]
         await second.intend(identity())
         await second.submitted(identity(), "j2")
@@ -141,7 +158,7 @@ class TestJobs:
     async def test_an_equal_task_of_the_same_run_shares_the_job_and_worries_not(
         self, store: FolderResults
     ) -> None:
-        kept = Kept(store, Clock())
+        kept = Kept(store, Clock(), at_once)
         await kept.jobs(identity())
         await kept.intend(identity())
         assert list(await kept.jobs(identity())) == []
@@ -150,13 +167,13 @@ class TestJobs:
 
     async def test_old_ones_are_forgotten(self, store: FolderResults) -> None:
         clock = Clock()
-        kept = Kept(store, clock)
+        kept = Kept(store, clock, at_once)
         await kept.intend(identity())
         clock.now += JOB_LIFE_S + 1
         assert await self.ids(store, clock) == []
 
     async def test_jobs_of_another_language_are_others(self, store: FolderResults) -> None:
-        kept = Kept(store, Clock())
+        kept = Kept(store, Clock(), at_once)
         await kept.intend(identity(language="de"))
         assert await self.ids(store) == []
 

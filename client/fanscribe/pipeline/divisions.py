@@ -73,9 +73,9 @@ def _about(stage: StagePlan) -> dict[str, Any]:
 
 def _again(plan: Plan, stage: StagePlan, sizes_s: tuple[float, ...]) -> Division:
     capacity = plan.situation.capacity(stage.endpoint)
-    width = stage.division.width
-    if plan.request.optimize is Optimize.LATENCY:
-        width = max(width, min(len(sizes_s), capacity.workers_max))
+    width = min(len(sizes_s), capacity.workers_max)
+    if plan.request.optimize is not Optimize.LATENCY:
+        width = min(width, stage.division.width)
     in_flight = 2 * width if capacity.prefetch and width == capacity.workers_max else width
     foretold = forecast(heard_s(sizes_s, stage.bounds), capacity, width, in_flight=in_flight)
     return Division(sizes_s, width, in_flight, foretold)

@@ -60,19 +60,19 @@ class Rhythm:
         """Seconds until the next look, by the seconds since the job was submitted.
 
         Before the expected end few looks are worth their cost. From then on looking late costs half an interval
-        on average; 2.5 % of the time gone keeps that near 1 %, and a job that is late already is looked at less
-        and less often.
+        on average; 1 % of the time gone keeps that near half a percent, and a job that is late already is looked
+        at less and less often.
         """
-        soon = max(0.05, 0.025 * elapsed_s)
         if self.attentive:
-            return min(soon, 1.0)
+            return min(max(0.05, 0.025 * elapsed_s), 1.0)
+        soon = min(max(0.1, 0.01 * elapsed_s), 1.0)
         looks = [_NEARLY * self.expected_s]
         if self.expected_s >= _LONG_S:
             looks = [_FIRST_LOOK_S, *(share * self.expected_s for share in _EARLY_LOOKS), *looks]
         for at in looks:
             if at > elapsed_s:
                 return max(soon, at - elapsed_s)
-        return max(min(soon, 2.0), min(0.2 * (elapsed_s - self.expected_s), 5.0))
+        return max(soon, min(0.2 * (elapsed_s - self.expected_s), 5.0))
 
 
 @dataclass(slots=True)

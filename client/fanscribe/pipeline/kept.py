@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,9 @@ class KnownDivision:
 
 JOB_LIFE_S = 86_400.0
 """No job of ours is given a longer time to live: one that was sent earlier has ended."""
+
+FRESH_S, SETTLING_S = 10.0, 1.0
+"""An intention so young may still get its id: it is given so many seconds. A submission takes less, as a rule."""
 
 _DIVISION: TypeAdapter[KnownDivision] = TypeAdapter(KnownDivision)
 
@@ -81,9 +84,15 @@ class Kept:
     seconds since 1970.
     """
 
-    def __init__(self, store: ResultStore | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: ResultStore | None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._sleep = sleep
         self._engines: dict[str, str] = {}
         self._noted: dict[str, _Noted] = {}
 
@@ -124,12 +133,10 @@ class Kept:
             return ()
         if (noted := self._noted.get(work.job_key)) is not None:
             return [each for each in noted.jobs if each.job_id]
-        found = await self._get(work.job_key)
-        try:
-            jobs = [Submitted(**each) for each in found["jobs"]] if found else []
-        except (KeyError, TypeError):
-            jobs = []
-        jobs = [each for each in jobs if each.at > self._clock() - JOB_LIFE_S]
+        jobs = await self._written(work)
+        if any(not each.job_id and each.at > self._clock() - FRESH_S for each in jobs):
+            await self._sleep(SETTLING_S)  # another run may be at it just now, and its job will do for us
+            jobs = await self._written(work)
         # What is noted from here on comes behind them: a third run shall know of the first one's, too.
         self._noted.setdefault(work.job_key, _Noted(list(jobs)))
         return jobs
@@ -175,6 +182,14 @@ class Kept:
         """Keep where a recording is cut, and the language decided for it; in place of what was kept before."""
         if self._store is not None:
             await self._put(cuts_key(source_digest, about), _DIVISION.dump_python(division, mode="json"))
+
+    async def _written(self, work: Identity) -> list[Submitted]:
+        found = await self._get(work.job_key)
+        try:
+            jobs = [Submitted(**each) for each in found["jobs"]] if found else []
+        except (KeyError, TypeError):
+            return []
+        return [each for each in jobs if each.at > self._clock() - JOB_LIFE_S]
 
     async def _note(self, work: Identity, noted: "_Noted") -> None:
         async with noted.writing:
