@@ -16,7 +16,8 @@ from fanscribe.catalogue import load_catalogue
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = sorted((ROOT / "dockerfiles").glob("*.Dockerfile"))
-ORCHESTRATOR = "orchestrator"
+STARTS = {"orchestrator": "fanscribe_orchestrator", "platform": "fanscribe.local"}
+"""What those start that are no engine family's."""
 
 Instruction = tuple[str, str]
 
@@ -90,17 +91,19 @@ def test_the_worker_is_not_root_unless_the_build_says_so(file: Path) -> None:
     assert "useradd --create-home --uid 10001 worker" in " ".join(values(last, "RUN"))
 
 
-def test_it_installs_the_wheel_with_the_familys_extra_and_starts_the_family(file: Path) -> None:
+def test_it_installs_the_wheel_with_its_extra_and_starts_what_it_is_for(file: Path) -> None:
     family = family_of(file)
-    if family == ORCHESTRATOR:
-        pytest.skip("the orchestrator is no engine family")
     extra = family.replace("_", "-")
     first, *_, last = stages(file)
     installed = " ".join(" ".join(values(first, "RUN")).split())
     assert re.search(
         rf'pip install (--constraint constraints\.txt )?(torch==\S+ )?"\.\[{extra}\]"', installed
     )
-    assert json.loads(values(last, "CMD")[0]) == ["python", "-m", f"fanscribe_handlers.{family}"]
+    assert json.loads(values(last, "CMD")[0]) == [
+        "python",
+        "-m",
+        STARTS.get(family, f"fanscribe_handlers.{family}"),
+    ]
     with (ROOT / "pyproject.toml").open("rb") as project:
         assert extra in tomllib.load(project)["project"]["optional-dependencies"]
 

@@ -42,10 +42,6 @@ _EARLY_LOOKS = (0.3, 0.6)
 _LONG_S = 20.0
 """A job that is expected to take so long is worth early looks."""
 
-_NEARLY = 0.97
-"""The share of the expected time at which the end is looked for."""
-
-
 @dataclass(slots=True)
 class Rhythm:
     """When a job is looked at. `expected_s`: from its submission to its answer, as predicted.
@@ -65,8 +61,8 @@ class Rhythm:
         """
         if self.attentive:
             return min(max(0.05, 0.025 * elapsed_s), 1.0)
-        soon = min(max(0.1, 0.01 * elapsed_s), 1.0)
-        looks = [_NEARLY * self.expected_s]
+        soon = min(max(0.2, 0.01 * elapsed_s), 1.0)
+        looks = [self.expected_s]
         if self.expected_s >= _LONG_S:
             looks = [_FIRST_LOOK_S, *(share * self.expected_s for share in _EARLY_LOOKS), *looks]
         for at in looks:

@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ _EARLY_SHARE = 0.25
 
 _EARLY_RATIO = 2.0
 """What its progress foretells must be so many times the usual, since reports come unevenly."""
+
+_REMEMBERED = 32
+"""So many finished jobs tell what is usual; older ones may have met another load."""
 
 _HOPELESS_RATIO, _HOPELESS_S = 3.0, 60.0
 """Without peers a job counts as lost after this many times its expected time, and so many seconds more."""
@@ -50,7 +54,7 @@ class Route:
         self._clock = clock
         self._slots = asyncio.Semaphore(self.limit)
         self._out: dict[int, tuple[Watched, float]] = {}
-        self._ratios: list[float] = []
+        self._ratios: deque[float] = deque(maxlen=_REMEMBERED)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -95,7 +99,9 @@ class Route:
         if watched.taken_at is None or not self.spare:
             return False
         running_s = now - watched.taken_at
-        ratios = [*self._ratios, *self._foretold(watched)]
+        ratios = list(self._ratios)
+        if len(ratios) < PEERS:
+            ratios += self._foretold(watched)
         if len(ratios) < PEERS:
             return False
         if running_s > hedge_after_s(expected_s, ratios):

@@ -16,8 +16,8 @@ RUN, START = "run", "start"
 """The times of which factors are learned: a task on a worker that is ready, and the start of a worker."""
 
 SUPPLY_S = 0.003
-"""Seconds to decode, encode and send a second of audio: an hour of FLAC took 10 s on two cores, which the local platform
-and twenty decoding workers shared."""
+"""Seconds to decode, encode and send a second of audio: an hour of FLAC took 10 s on two cores, which it shared with
+the local platform and twenty workers that decoded."""
 
 LOCAL = "local"
 LOCAL_POOL = "cpu_2"
