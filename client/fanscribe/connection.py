@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from fanscribe.catalogue import Catalogue, DeployedEndpoint, load_catalogue
+from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.errors import CatalogueError, PlatformError, UsageError
 from fanscribe.deploy import account
 from fanscribe.deploy.discovery import deployed_endpoints
-from fanscribe.deploy.local import local_catalogue, spec_of
+from fanscribe.deploy.local import local_catalogue, local_specs
 from fanscribe.endpoints_file import read_endpoints_file
 from fanscribe.objects import ObjectStore
 from fanscribe.pipeline.platform import Platform
@@ -82,7 +82,7 @@ async def connect(
         choice = PlatformChoice.RUNPOD if there else PlatformChoice.LOCAL
     if choice is PlatformChoice.RUNPOD:
         return await _runpod(key, file, base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL"), environment)
-    return await _local(endpoints_file or _named_file(environment))
+    return await _local(endpoints_file or _named_file(environment), environment)
 
 
 def runpod_key(environment: Mapping[str, str]) -> str | None:
@@ -102,7 +102,8 @@ def _already_up(status: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Dep
     for each in status["endpoints"]:
         variant = catalogue.variants.get(each.get("labels", {}).get("variant", each["name"]))
         if variant is not None:
-            yield DeployedEndpoint(each["name"], each["name"], variant)
+            low, high = int(each.get("min_workers", 0)), max(1, int(each.get("max_workers", 1)))
+            yield DeployedEndpoint(each["name"], each["name"], variant, Workers(min=min(low, high), max=high))
 
 
 def _named_file(environment: Mapping[str, str]) -> Path | None:
@@ -183,14 +184,20 @@ def _project(file: Path) -> str:
 async def _on_managed(running: "RunningPlatform", file: Path, catalogue: Catalogue) -> Catalogue:
     """The endpoints of the file on a platform that is up: deployed there, or started from the same file."""
     up = {each.name: each for each in _already_up(await asyncio.to_thread(running.status), catalogue)}
-    wanted = {each.name: each.variant.id for each in catalogue.endpoints}
-    if all(name in up and up[name].variant.id == variant for name, variant in wanted.items()):
-        return catalogue.deployed(up[name] for name in wanted)
+    of_file = {each.name: each.variant.id for each in load_catalogue(file).endpoints}
+    started = {
+        name: up[name] for name, variant in of_file.items() if name in up and up[name].variant.id == variant
+    }
+    if all(each.name in started for each in catalogue.endpoints):
+        return catalogue.deployed(started.values())
     management = account.local(running.url, running.key)
     try:
         found = await deployed_endpoints(management, _project(file), catalogue.variants)
     finally:
         await management.http.aclose()
+    if not found and started:
+        # Started with another profile of the file.
+        return catalogue.deployed(started.values())
     if not found:
         raise UsageError(
             f"{file}: a local platform is up already at {running.url} and nothing of this file is deployed there: "
@@ -212,7 +219,15 @@ async def _started(specs: "list[EndpointSpec]") -> "RunningPlatform":
         raise
 
 
-async def _local(endpoints_file: Path | None) -> Connection:
+def _elsewhere(environment: Mapping[str, str]) -> "RunningPlatform | None":
+    """A local platform that others run, as in a container: FANSCRIBE_LOCAL_URL, and FANSCRIBE_LOCAL_KEY."""
+    from fanscribe.local.process import KEY_VARIABLE, RunningPlatform
+
+    url = environment.get("FANSCRIBE_LOCAL_URL", "").rstrip("/")
+    return RunningPlatform(url, environment.get(KEY_VARIABLE) or "local", 0) if url else None
+
+
+async def _local(endpoints_file: Path | None, environment: Mapping[str, str]) -> Connection:
     try:
         from fanscribe.local.process import PlatformError as LocalPlatformError
         from fanscribe.local.process import find
@@ -223,10 +238,10 @@ async def _local(endpoints_file: Path | None) -> Connection:
         ) from error
     catalogue = local_catalogue(endpoints_file)
     try:
-        running = await asyncio.to_thread(find)
+        running = _elsewhere(environment) or await asyncio.to_thread(find)
         owned = running is None
         if running is None:
-            running = await _started([spec_of(endpoint) for endpoint in catalogue.endpoints])
+            running = await _started(local_specs(endpoints_file))
         else:
             if endpoints_file is not None:
                 catalogue = await _on_managed(running, endpoints_file, catalogue)

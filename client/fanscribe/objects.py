@@ -40,8 +40,10 @@ class ObjectStore:
 
     async def delete(self, address: str) -> None:
         """Remove an object; one that is gone already is fine."""
+        # Workers may know the platform by another name than we do.
+        own = f"{self._url}/{address.rpartition('/')[2]}"
         try:
-            await self._http.delete(address, headers=self._headers)
+            await self._http.delete(own, headers=self._headers)
         except httpx.HTTPError as error:
             raise TransportError(f"an object could not be removed from the platform: {error}") from error
 

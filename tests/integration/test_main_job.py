@@ -118,3 +118,15 @@ def test_word_times_can_be_left_out(client: Client, speech_dir: Path) -> None:
     transcript = client.transcribe(speech_dir / "jfk.flac", timestamps="segment")
     assert transcript.words == []
     assert transcript.segments[-1].end > 9
+
+
+def test_an_aligner_times_the_words_where_it_is_asked_to(client: Client, speech_dir: Path) -> None:
+    plain = client.transcribe(speech_dir / "jfk.flac", language="en")
+    aligned = client.transcribe(speech_dir / "jfk.flac", language="en", align="always")
+    assert [word.text for word in aligned.words] == [word.text for word in plain.words]
+    assert {task.stage for task in aligned.tasks} == {"transcribe", "align"}
+    assert aligned.warnings == []
+    what = next(word for word in aligned.words if word.text == "what")
+    # By ear: "what" begins at 5.37 s, after a pause in which the recogniser likes to begin it.
+    assert abs(what.start - 5.37) < 0.1
+    assert not any(word.start > word.end for word in aligned.words)

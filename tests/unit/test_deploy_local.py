@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fanscribe.contracts.errors import UsageError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Variant
 from fanscribe.deploy import local
@@ -89,3 +90,41 @@ def test_a_file_says_more_of_its_endpoints(tmp_path: Path) -> None:
     assert (endpoint.prefetch, endpoint.gpus) == (True, ())
     (spec,) = local_specs(file)
     assert (spec.env["FANSCRIBE_PREFETCH"], spec.execution_timeout_s) == ("1", 90)
+
+
+PROFILES = """
+[project]
+name = "p"
+profile = "small"
+[defaults]
+env = { NOTE = "x" }
+[endpoints.asr]
+variant = "whisper-base"
+prefetch = true
+scaling = { jobs_per_worker = 3 }
+secrets = { HF_TOKEN = "hub" }
+[endpoints.diarize]
+variant = "diarize-onnx"
+[profiles.small]
+endpoints = ["asr"]
+defaults = { workers = { min = 0, max = 4 }, execution_timeout_s = 50 }
+[profiles.both]
+endpoints = ["diarize", "asr"]
+"""
+
+
+def test_a_profile_of_the_file_and_all_that_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "endpoints.toml"
+    file.write_text(PROFILES)
+    monkeypatch.setenv("RUNPOD_SECRET_hub", "a-token")
+    (spec,) = local_specs(file)
+    assert (spec.name, spec.max_workers, spec.execution_timeout_s) == ("asr", 4, 50)
+    assert (spec.scaler, spec.scaler_value) == ("REQUEST_COUNT", 3)
+    assert (spec.env["NOTE"], spec.env["HF_TOKEN"], spec.env["FANSCRIBE_PREFETCH"]) == ("x", "a-token", "1")
+    assert [each.name for each in local_catalogue(file).endpoints] == ["asr"]
+    both = {each.name: each for each in local_specs(file, "both")}
+    assert set(both) == {"asr", "diarize"}
+    assert both["asr"].max_workers == 1
+    assert (both["diarize"].scaler, both["diarize"].scaler_value) == ("QUEUE_DELAY", 4)
+    with pytest.raises(UsageError, match="--profile large"):
+        local_specs(file, "large")

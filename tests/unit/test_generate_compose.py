@@ -158,7 +158,12 @@ def test_secrets_are_named_and_never_written(
 ) -> None:
     planted = "rpa_PLANTEDPLANTEDPLANTED"
     names = ("HF_TOKEN", "RUNPOD_API_KEY", "FANSCRIBE_LOCAL_KEY", "AWS_SECRET_ACCESS_KEY", "SOMEWHERE")
-    for name in (*names, "RUNPOD_SECRET_hub.token", "RUNPOD_SECRET_hub_token", "RUNPOD_SECRET_fanscribe_api_key"):
+    for name in (
+        *names,
+        "RUNPOD_SECRET_hub.token",
+        "RUNPOD_SECRET_hub_token",
+        "RUNPOD_SECRET_fanscribe_api_key",
+    ):
         monkeypatch.setenv(name, planted)
     target = tmp_path / "out.yaml"
     done = CliRunner().invoke(app, ["generate", kind, "--endpoints", str(file), "-o", str(target)])
@@ -187,7 +192,11 @@ def test_the_same_file_makes_the_same_text(kind: str, file: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[endpoints.diarize]", "[endpoints.platform]", "endpoints.platform: the queue's own service has this name"),
+        (
+            "[endpoints.diarize]",
+            "[endpoints.platform]",
+            "endpoints.platform: the queue's own service has this name",
+        ),
         ("[endpoints.diarize]", "[endpoints.templates]", "name is a word of the management API"),
         ("[endpoints.diarize]", "[endpoints.speech]", "endpoints.speech: is also the name of a group"),
         ('NOTE = "100$ {HOME} 1e3"', 'NOTE = "x {{ RUNPOD_SECRET_a }}"', "a secret amid other text"),

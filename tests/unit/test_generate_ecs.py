@@ -79,9 +79,7 @@ def properties(template: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {
-        name: each["Properties"] for name, each in template["Resources"].items() if each["Type"] == kind
-    }
+    return {name: each["Properties"] for name, each in template["Resources"].items() if each["Type"] == kind}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -115,7 +113,10 @@ def test_every_endpoint_is_a_container_of_its_groups_task(template: dict[str, An
         "-m",
         "fanscribe_handlers.whisper",
     ]
-    told = {each["Name"]: each["Value"] for each in tasks["PlatformTask"]["ContainerDefinitions"][0]["Environment"]}
+    told = {
+        each["Name"]: each["Value"]
+        for each in tasks["PlatformTask"]["ContainerDefinitions"][0]["Environment"]
+    }
     names = [each["name"] for each in json.loads(told["FANSCRIBE_SPECS"])]
     assert names == ["turbo", "speakers", "align", "large", "best-large", "diarize", "orchestrator"]
 
@@ -127,7 +128,9 @@ def test_a_card_is_reserved_or_shared(template: dict[str, Any]) -> None:
     assert all("ResourceRequirements" not in each for each in (turbo, speakers, align))
 
     def seen(container: dict[str, Any]) -> str | None:
-        return {each["Name"]: each["Value"] for each in container["Environment"]}.get("NVIDIA_VISIBLE_DEVICES")
+        return {each["Name"]: each["Value"] for each in container["Environment"]}.get(
+            "NVIDIA_VISIBLE_DEVICES"
+        )
 
     assert (seen(turbo), seen(speakers), seen(align), seen(large)) == ("all", "all", "void", None)
     assert properties(template, "SpeechService")["PlacementConstraints"] == [{"Type": "distinctInstance"}]
@@ -212,9 +215,14 @@ def test_secrets_are_arns_that_the_stack_is_given(template: dict[str, Any]) -> N
         {"Name": "FANSCRIBE_LOCAL_KEY", "ValueFrom": {"Ref": "PlatformKey"}},
         {"Name": "HF_TOKEN", "ValueFrom": {"Ref": "SecretHfToken"}},
     ]
-    assert re.match(template["Parameters"]["SecretHfToken"]["AllowedPattern"], "arn:aws:ssm:eu-west-1:1:parameter/x")
+    assert re.match(
+        template["Parameters"]["SecretHfToken"]["AllowedPattern"], "arn:aws:ssm:eu-west-1:1:parameter/x"
+    )
     (policy,) = properties(template, "ExecutionRole")["Policies"]
-    assert policy["PolicyDocument"]["Statement"][0]["Resource"] == [{"Ref": "PlatformKey"}, {"Ref": "SecretHfToken"}]
+    assert policy["PolicyDocument"]["Statement"][0]["Resource"] == [
+        {"Ref": "PlatformKey"},
+        {"Ref": "SecretHfToken"},
+    ]
 
 
 def test_nothing_outside_the_network_reaches_the_platform(template: dict[str, Any]) -> None:
@@ -235,9 +243,18 @@ def test_without_cards_there_are_no_machines(file: Path) -> None:
 @pytest.mark.parametrize(
     ("addition", "said"),
     [
-        ('[endpoints.big]\nvariant = "whisper-large-v3"\ngpus = ["HOPPER_141"]', "big: no instance type has 1 x 141 GB"),
-        ('[endpoints.wide]\nvariant = "diarize-onnx"\ncpu = ["cpu3c-32"]', "wide: 32 vCPUs and 64 GB are more than"),
-        ('[endpoints.best_large]\nvariant = "whisper-base"', "names best-large and best_large: are one name on ECS"),
+        (
+            '[endpoints.big]\nvariant = "whisper-large-v3"\ngpus = ["HOPPER_141"]',
+            "big: no instance type has 1 x 141 GB",
+        ),
+        (
+            '[endpoints.wide]\nvariant = "diarize-onnx"\ncpu = ["cpu3c-32"]',
+            "wide: 32 vCPUs and 64 GB are more than",
+        ),
+        (
+            '[endpoints.best_large]\nvariant = "whisper-base"',
+            "names best-large and best_large: are one name on ECS",
+        ),
         (
             "\n".join(f'[endpoints.e{n}]\nvariant = "diarize-onnx"\ngroup = "many"' for n in range(10)),
             "many: a group has at most 9 endpoints on ECS",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fanscribe.cli import cache, engines, images, local
+from fanscribe.cli import cache, engines, generate, images, local
 from fanscribe.cli.deploy import adopt, deploy, destroy, plan
 from fanscribe.cli.init import init
 from fanscribe.cli.operate import logs, smoke, stats, status
@@ -32,6 +32,7 @@ app.command()(smoke)
 app.add_typer(engines.app, name="engines")
 app.add_typer(images.app, name="images")
 app.add_typer(local.app, name="local")
+app.add_typer(generate.app, name="generate")
 app.add_typer(cache.app, name="cache")
 
 

@@ -31,6 +31,9 @@ def up(
         Path | None,
         typer.Option(metavar="FILE", help="An endpoints.toml; default: every engine that runs here."),
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A profile of that file; default: project.profile.")
+    ] = None,
     managed: Annotated[
         bool,
         typer.Option(
@@ -44,6 +47,8 @@ def up(
     from fanscribe.local.process import ANY_KEY, PlatformError, find, one_at_a_time, start, write_state
     from fanscribe.local.spec import SpecError
 
+    if profile is not None and (managed or endpoints is None):
+        _fail("--profile: chooses from the file of --endpoints, and not with --managed", Exit.USAGE)
     platform: RunningPlatform | None = None
     state: Path | None = None
     try:
@@ -52,7 +57,7 @@ def up(
                 _fail(
                     f"a local platform is running already at {running.url}; stop it with: fanscribe local down"
                 )
-            specs = [] if managed else local_specs(endpoints)
+            specs = [] if managed else local_specs(endpoints, profile)
             platform = start(
                 specs,
                 images=image_rules(endpoints) if managed else (),

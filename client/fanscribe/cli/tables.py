@@ -10,6 +10,10 @@ def plan_table(name: str, plan: dict[str, Any]) -> str:
         length = f"about {length}"
     lines = [f"{name}: {length}, {plan['channels']} channel{'s' * (plan['channels'] != 1)}", "prepare"]
     for node in plan["stages"]:
+        if "aligners" in node:
+            lines.append(
+                f"  → {node['id']}: each chunk when it is transcribed, on {', '.join(node['aligners'])}"
+            )
         if "endpoint" not in node:
             continue
         low, high = node["chunk_s"]

@@ -63,6 +63,9 @@ def transcribe(
     send: Annotated[
         str, typer.Option(help="How audio reaches the workers: auto, inline, or reference (of a URL).")
     ] = "auto",
+    align: Annotated[
+        str, typer.Option(help="When an aligner times the words: auto (if the model cannot), always, never.")
+    ] = "auto",
     plan: Annotated[
         bool, typer.Option("--plan", help="Print what would run, its seconds and dollars; run nothing.")
     ] = False,
@@ -90,6 +93,7 @@ def transcribe(
             ("--timestamps", timestamps, ("none", "segment", "word")),
             ("--optimize", optimize, ("latency", "cost", "balanced")),
             ("--send", send, ("auto", "inline", "reference")),
+            ("--align", align, ("auto", "always", "never")),
         ):
             if value not in choices:
                 raise UsageError(f"{option} {value}: choose one of {', '.join(choices)}")
@@ -104,7 +108,8 @@ def transcribe(
             }
         )
         options |= {"diarize": diarize, "per_channel": per_channel, "model": model, "language": language}
-        options |= {"timestamps": timestamps, "optimize": optimize, "send": send, "cache": not no_cache}
+        options |= {"timestamps": timestamps, "optimize": optimize, "send": send}
+        options |= {"align": align, "cache": not no_cache}
         _check_options(options)
         job = _Job(options, format, output, len(audio) > 1, report, json_)
         if plan:

@@ -70,7 +70,7 @@ def desired(
 
     Raises UsageError for an unknown profile, CatalogueError for hardware and licences that cannot work.
     """
-    chosen = _profile(config, profile, label)
+    chosen = profile_of(config, profile, label)
     names = list(config.endpoints) if chosen is None else chosen.endpoints
     wider = [config.defaults] if chosen is None else [chosen.defaults, config.defaults]
     faults: list[str] = []
@@ -86,7 +86,7 @@ def desired(
         if gated and not any(entry in settings.secrets for entry in _TOKEN_ENTRIES):
             faults.append(_needs_token(label, name, variant))
         env = _worker_env(settings, variant, own=variant.id in own)
-        state = _state(config, name, settings, hardware, _image(config.images, variant.family), env)
+        state = _state(config, name, settings, hardware, image_of(config.images, variant.family), env)
         if hardware.gpus and variant.model.source == "huggingface":
             state = _with_model(state, variant)
         endpoints.append(DesiredEndpoint(name, state, each.id, variant.id))
@@ -124,7 +124,11 @@ def volume_placeholder(key: str) -> str:
     return f"[volumes.{key}]"
 
 
-def _profile(config: EndpointsFile, name: str | None, label: str) -> Profile | None:
+def profile_of(config: EndpointsFile, name: str | None, label: str) -> Profile | None:
+    """The profile of that name, else the project's; None, which stands for every endpoint, where it has none.
+
+    Raises UsageError for an unknown name.
+    """
     name = name or config.project.profile
     if name is None:
         return None
@@ -134,7 +138,8 @@ def _profile(config: EndpointsFile, name: str | None, label: str) -> Profile | N
     return config.profiles[name]
 
 
-def _image(images: Images, family: str) -> str:
+def image_of(images: Images, family: str) -> str:
+    """The whole name of a family's image, as `fanscribe images` builds it."""
     name = f"{images.registry}/fanscribe-{family.replace('_', '-')}"
     if family in images.digests:
         return f"{name}@{images.digests[family]}"
@@ -198,7 +203,7 @@ def _with_model(state: EndpointState, variant: Variant) -> EndpointState:
 
 def _orchestrator(config: EndpointsFile, each: OrchestratorConfig, settings: Effective) -> DesiredEndpoint:
     hardware = Hardware(cpu=tuple(cpu_flavour(text) for text in each.cpu))
-    image = _image(config.images, ORCHESTRATOR_IMAGE)
+    image = image_of(config.images, ORCHESTRATOR_IMAGE)
     state = _state(config, each.name, settings, hardware, image, {DEPLOYMENT_ENTRY: ""})
     return DesiredEndpoint(each.name, state, each.id)
 

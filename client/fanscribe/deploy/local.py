@@ -9,12 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
+from fanscribe.contracts.errors import CatalogueError
 from fanscribe.contracts.variant import Variant
+from fanscribe.deploy.desired import profile_of
 from fanscribe.deploy.installed import family_installed
 from fanscribe.deploy.management import Management
 from fanscribe.deploy.state import VARIANT_ENTRY
+from fanscribe.endpoints_file import read_endpoints_file
 from fanscribe.local.images import ImageRule
-from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.spec import QUEUE_DELAY, REQUEST_COUNT, EndpointSpec
+from fanscribe.settings import DEFAULT_QUEUE_DELAY_S, Effective, effective
 
 IDLE_TIMEOUT_S = 60
 """How long an idle worker of the embedded deployment keeps its model in memory, in seconds."""
@@ -37,18 +41,21 @@ _PASSED_ON = (
 )
 
 
-def local_catalogue(endpoints_file: Path | None = None) -> Catalogue:
-    """What the local platform serves: the endpoints of the file, else every variant that this machine can run.
+def local_catalogue(endpoints_file: Path | None = None, profile: str | None = None) -> Catalogue:
+    """What the local platform serves: a profile of the file, else every variant that this machine can run.
 
-    That is: whose libraries are installed, and which needs no GPU where there is none.
+    That is: whose libraries are installed, and which needs no GPU where there is none. Without `profile` it is the
+    one that the file names as its project's, else all of its endpoints.
 
     Without a file the smallest variant comes first, so that it is the one that `auto` means; endpoints cost
     nothing until they are called, since workers start from zero.
     """
     catalogue = load_catalogue(endpoints_file)
     if endpoints_file is not None:
-        # On the local platform an endpoint's id is its name; the file's ids are Runpod's.
-        return catalogue.deployed(replace(each, id=each.name, gpus=()) for each in catalogue.endpoints)
+        settings = _settings(endpoints_file, profile)
+        return catalogue.deployed(
+            _served(each, settings[each.name]) for each in catalogue.endpoints if each.name in settings
+        )
     runnable = [
         each
         for each in catalogue.variants.values()
@@ -61,9 +68,16 @@ def local_catalogue(endpoints_file: Path | None = None) -> Catalogue:
     )
 
 
-def local_specs(endpoints_file: Path | None = None) -> list[EndpointSpec]:
-    """The endpoints of `local_catalogue`, as the local platform takes them. Raises CatalogueError."""
-    return [spec_of(endpoint) for endpoint in local_catalogue(endpoints_file).endpoints]
+def local_specs(endpoints_file: Path | None = None, profile: str | None = None) -> list[EndpointSpec]:
+    """The endpoints of `local_catalogue`, as the local platform takes them, with all that the file says of each.
+
+    Raises CatalogueError, and UsageError for an unknown profile.
+    """
+    specs = [spec_of(endpoint) for endpoint in local_catalogue(endpoints_file, profile).endpoints]
+    if endpoints_file is None:
+        return specs
+    settings = _settings(endpoints_file, profile)
+    return [_as_the_file_says(each, settings[each.name]) for each in specs]
 
 
 def spec_of(endpoint: DeployedEndpoint) -> EndpointSpec:
@@ -141,6 +155,44 @@ async def local_faults(management: Management, names: Mapping[str, str]) -> dict
         for each in response.json()["endpoints"]
         if each["name"] in names and each.get("fault")
     }
+
+
+def _settings(file: Path, profile: str | None) -> dict[str, Effective]:
+    """What the file says of each endpoint of a profile."""
+    faults: list[str] = []
+    config = read_endpoints_file(file, faults)
+    if config is None:
+        raise CatalogueError(faults)
+    chosen = profile_of(config, profile, str(file))
+    wider = [config.defaults] if chosen is None else [chosen.defaults, config.defaults]
+    names = config.endpoints if chosen is None else chosen.endpoints
+    return {name: effective(config.endpoints[name], *wider) for name in names}
+
+
+def _served(endpoint: DeployedEndpoint, settings: Effective) -> DeployedEndpoint:
+    # On the local platform an endpoint's id is its name; the file's ids are Runpod's.
+    return replace(
+        endpoint,
+        id=endpoint.name,
+        gpus=(),
+        workers=settings.workers,
+        idle_timeout_s=settings.idle_timeout_s,
+        prefetch=settings.prefetch,
+        execution_timeout_s=float(settings.execution_timeout_s),
+    )
+
+
+def _as_the_file_says(spec: EndpointSpec, settings: Effective) -> EndpointSpec:
+    """Its environment and scaling too; secrets are this process's variables RUNPOD_SECRET_<name>, where it has them."""
+    known = secrets_of(os.environ)
+    secrets = {entry: known[name] for entry, name in settings.secrets.items() if name in known}
+    delay_s, jobs = settings.scaling.queue_delay_s, settings.scaling.jobs_per_worker
+    return replace(
+        spec,
+        env={**spec.env, **settings.env, **secrets},
+        scaler=QUEUE_DELAY if jobs is None else REQUEST_COUNT,
+        scaler_value=float(delay_s or DEFAULT_QUEUE_DELAY_S) if jobs is None else float(jobs),
+    )
 
 
 def _orchestrator_rule() -> ImageRule:

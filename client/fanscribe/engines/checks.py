@@ -18,8 +18,8 @@ from fanscribe.gpu_pools import POOLS
 STANDARD_ALIASES = ("fast", "accurate", "turbo")
 """Names that mean a built-in variant everywhere; `auto` is no alias but a choice among what is deployed."""
 
-ORCHESTRATOR = "orchestrator"
-"""The one Dockerfile that is no engine family's."""
+NO_FAMILIES = ("orchestrator", "platform")
+"""The Dockerfiles that are no engine family's."""
 
 _MOST_LOAD_S = 900.0
 _MOST_RTF = 20.0
@@ -174,7 +174,7 @@ def family_faults(checkout: Path, variants: Iterable[Variant]) -> list[str]:
         if extra_of(family) not in extras:
             faults.append(f"{project}: project.optional-dependencies: has no extra {extra_of(family)!r}")
     for file in sorted((checkout / "dockerfiles").glob("*.Dockerfile")):
-        if (family := file.name.removesuffix(".Dockerfile")) not in (*families, ORCHESTRATOR):
+        if (family := file.name.removesuffix(".Dockerfile")) not in (*families, *NO_FAMILIES):
             faults.append(f"{file}: there is no family {family} with a variant")
     return faults
 

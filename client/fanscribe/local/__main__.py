@@ -140,6 +140,8 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, bool]:
         options.data_dir,
         behaviour=behaviour,
         management=management,
+        url=options.url.rstrip("/") if options.url else None,
+        metrics_namespace=options.cloudwatch,
     )
     return settings, bool(given.get("lifeline"))
 
@@ -206,6 +208,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--secrets", type=Path, metavar="FILE", help="a JSON object of secrets that environments refer to")
     add("--worker-limit", type=int, metavar="N", help="the account's limit of workers over all endpoints")
     add("--host", default="127.0.0.1", help="other than loopback only with a key in FANSCRIBE_LOCAL_KEY")
+    add("--url", help="where workers reach it, if elsewhere than it listens, as http://platform:8008")
+    add(
+        "--cloudwatch",
+        metavar="NAMESPACE",
+        help="print queue and workers of each endpoint every ten seconds, in CloudWatch's embedded metric format",
+    )
     add("--port", type=int, default=0, help="0, the default, takes a free one")
     add(
         "--data-dir", type=Path, metavar="DIR", help="keep logs and objects here; default: a temporary folder"

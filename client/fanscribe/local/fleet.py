@@ -168,7 +168,9 @@ class Fleet:
         idle = {worker.id for worker in endpoint.idle_workers()}
         for worker in list(endpoint.workers.values()):
             if not worker.serving:
-                if worker.ended_at is None and not worker.jobs:
+                if worker.external and self._silent(worker, now):
+                    endpoint.worker_gone(worker, None)
+                elif worker.ended_at is None and not worker.jobs:
                     yield self._end(endpoint, worker, worker.ending or "")
                 continue
             if self._silent(worker, now):

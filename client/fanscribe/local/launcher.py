@@ -18,10 +18,10 @@ from fanscribe.local.secret import Secrets
 from fanscribe.local.spec import EndpointSpec
 from fanscribe.local.sweep import MARK, mark_of
 from fanscribe.local.worker import Worker
+from fanscribe.local.worker_environment import worker_environment
 
 log = logging.getLogger("fanscribe.local")
 
-PING_INTERVAL_MS = 5000
 _LOGS_KEPT = 50
 _TAIL_LINES = 12
 _TAIL_BYTES = 2000
@@ -190,26 +190,12 @@ class Launcher:
 
     def _environment(self, spec: EndpointSpec, worker: Worker, home: Path) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RUNPOD_")}
-        base = f"{self.url}/v2/{spec.name}"
         ours = {
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
             "PYTHONUNBUFFERED": "1",
             MARK: self._mark,
-            "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu=local",
-            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=local",
-            "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=local",
-            "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?gpu=local",
-            "RUNPOD_PING_INTERVAL": str(PING_INTERVAL_MS),
-            "RUNPOD_POD_ID": worker.id,
-            "RUNPOD_ENDPOINT_ID": spec.name,
-            "RUNPOD_AI_API_KEY": self._key,
-            "RUNPOD_API_KEY": self._key,
-            "RUNPOD_ENDPOINT_BASE_URL": f"{self.url}/v2",
-            "RUNPOD_LOG_LEVEL": "INFO",
-            "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-            "RUNPOD_SKIP_GPU_CHECK": "true",
-            "RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "1",
+            **worker_environment(self.url, spec.name, worker.id, self._key),
         }
         given = {
             name: value.replace("{url}", self.url).replace("{key}", self._key)

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fanscribe.local import admin, data_plane, objects, worker_protocol
+from fanscribe.local.embedded_metrics import INTERVAL_S, embedded_metrics
 from fanscribe.local.launcher import Launcher
 from fanscribe.local.management import graphql, rest
 from fanscribe.local.management.service import Management, ManagementSettings
@@ -25,6 +27,7 @@ from fanscribe.local.memory import Limits
 from fanscribe.local.objects import ObjectLimits, ObjectStore
 from fanscribe.local.platform import Behaviour, Platform
 from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.status import snapshot
 from fanscribe.local.sweep import FOLDER_PREFIX, OWNER_FILE, mark_of, sweep
 from fanscribe.local.wire import reply
 
@@ -46,6 +49,10 @@ class Settings:
     object_limits: ObjectLimits = field(default_factory=ObjectLimits)
     behaviour: Behaviour = field(default_factory=Behaviour)
     management: ManagementSettings = field(default_factory=ManagementSettings)
+    url: str | None = None
+    """Where workers reach it, if that is elsewhere than it listens."""
+    metrics_namespace: str | None = None
+    """Where set, the state goes to standard output as CloudWatch metrics of this namespace."""
 
 
 def application(platform: Platform, store: ObjectStore, management: Management) -> Starlette:
@@ -80,7 +87,7 @@ async def serve(
         store = ObjectStore(folder / "objects", settings.object_limits)
         host, port = bound.getsockname()[:2]
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104
-        platform.url = launcher.url = f"http://{shown}:{port}"
+        platform.url = launcher.url = settings.url or f"http://{shown}:{port}"
         management = Management(platform, settings.management, None if temporary else folder)
         if not temporary:
             _read_journal(platform, folder)
@@ -99,6 +106,7 @@ async def serve(
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         control = asyncio.create_task(platform.run())
         upkeep = asyncio.create_task(_upkeep(launcher, store))
+        telling = asyncio.create_task(_tell_metrics(platform, settings.metrics_namespace))
         asked = asyncio.create_task(platform.shutdown_asked.wait())
         stopped = asyncio.create_task(stop.wait())
         sweeping: asyncio.Task[int] | None = None
@@ -118,9 +126,9 @@ async def serve(
             server.should_exit = True
             if sweeping is not None:
                 await sweeping
-            for task in (upkeep, asked, stopped):
+            for task in (upkeep, telling, asked, stopped):
                 task.cancel()
-            await asyncio.gather(serving, control, upkeep, asked, stopped, return_exceptions=True)
+            await asyncio.gather(serving, control, upkeep, telling, asked, stopped, return_exceptions=True)
         if control.done() and not control.cancelled() and (error := control.exception()) is not None:
             raise error
 
@@ -148,6 +156,13 @@ async def _upkeep(launcher: Launcher, store: ObjectStore) -> None:
         await asyncio.sleep(5)
         store.expire()
         await asyncio.to_thread(launcher.trim_logs)
+
+
+async def _tell_metrics(platform: Platform, namespace: str | None) -> None:
+    while namespace is not None:
+        for line in embedded_metrics(snapshot(platform), namespace, int(time.time() * 1000)):
+            print(json.dumps(line), flush=True)
+        await asyncio.sleep(INTERVAL_S)
 
 
 def _write_journal(platform: Platform, folder: Path) -> None:

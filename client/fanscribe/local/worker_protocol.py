@@ -87,7 +87,9 @@ async def job_stop(request: Request, platform: Platform, endpoint: Endpoint) -> 
     if worker is None:
         return Response(status_code=NOTHING)
     worker.seen(platform.now)
-    wait = asyncio.ensure_future(platform.polls.stop_orders(worker, HOLD_S))
+    # One that is on its way out cannot end before its request is answered.
+    hold_s = HOLD_S if worker.serving else _ENDING_HOLD_S
+    wait = asyncio.ensure_future(platform.polls.stop_orders(worker, hold_s))
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({wait, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -181,6 +183,18 @@ async def ping(request: Request, platform: Platform, endpoint: Endpoint) -> Resp
     return reply({})
 
 
+async def job_leave(request: Request, platform: Platform, endpoint: Endpoint) -> Response:
+    """A worker that somebody else started is going: it gets no more jobs, and what it holds open is answered.
+
+    Not part of Runpod's protocol, where the platform is the one that ends workers.
+    """
+    worker = platform.worker(endpoint, request.path_params["worker"])
+    if worker is not None and worker.external:
+        endpoint.end_worker(worker, "it has taken leave")
+        platform.polls.end(worker)
+    return reply({})
+
+
 def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise refusal(400, "what a worker sends is a JSON object")
@@ -217,6 +231,7 @@ def routes() -> list[Route]:
         ("job-stream/{worker}/{job}", job_stream, "POST"),
         ("job-done/{worker}/{job}", job_done, "POST"),
         ("ping/{worker}", ping, "GET"),
+        ("job-leave/{worker}", job_leave, "POST"),
     ]
     return [
         route(f"/v2/{{endpoint}}/{path}", handler, calls=WORKER, methods=[method])

@@ -14,8 +14,21 @@ def describe(plan: Plan) -> dict[str, Any]:
     Times are seconds, prices US dollars; a price of None is not known.
     """
     nodes: list[dict[str, Any]] = [{"id": "prepare", "stage": Stage.PREPARE, "after": []}]
-    nodes += [_node(each, plan) for each in plan.stages]
-    nodes.append({"id": "merge", "stage": Stage.MERGE, "after": [each.id for each in plan.stages]})
+    last = []
+    for each in plan.stages:
+        nodes.append(_node(each, plan))
+        last.append(each.id)
+        if each.aligners:
+            nodes.append(
+                {
+                    "id": f"{each.id}-align",
+                    "stage": Stage.ALIGN,
+                    "after": [each.id],
+                    "aligners": [aligner.name for aligner in each.aligners],
+                }
+            )
+            last[-1] = f"{each.id}-align"
+    nodes.append({"id": "merge", "stage": Stage.MERGE, "after": last})
     situation = plan.situation
     return {
         "duration_s": situation.duration_s,

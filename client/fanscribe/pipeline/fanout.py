@@ -1,13 +1,14 @@
 """The fan-out: every task of a plan, as soon as its audio is there, to its end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fanscribe.contracts.errors import ErrorCode, FanscribeError, PlatformError, TaskFailedError
-from fanscribe.contracts.task import Stage, TranscribeOutput
+from fanscribe.contracts.task import AlignInput, AlignOutput, Stage, TranscribeOutput
 from fanscribe.media import SAMPLE_RATE
 from fanscribe.pipeline.attempts import Answer, Means, Tally, Task, attached, kept_answer, perform, too_much
 from fanscribe.pipeline.cuts import Chunk
@@ -15,7 +16,7 @@ from fanscribe.pipeline.events import Event, State
 from fanscribe.pipeline.inputs import make_input
 from fanscribe.pipeline.language import LanguageVote
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, StagePlan
+from fanscribe.pipeline.plan import Plan, StagePlan, knows
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.route import Route
 from fanscribe.pipeline.spans import Cargo, Span
@@ -118,27 +119,67 @@ class FanOut:
                 for half in halves:
                     self._start(self._done(stage, half, self._cargo(half)))
                 return
+        self._ended(outcome)
         if await self._undecided(outcome):
             self._doubtful.append(_Doubtful(stage, span, cargo, outcome))
         else:
-            await cargo.release()
-        self._ended(outcome)
+            await self._finished(outcome, cargo)
 
-    async def _asked(self, stage: StagePlan, span: Span, cargo: Cargo) -> Outcome:
-        """The outcome of one task: what is kept of it, else what its jobs gave."""
+    async def _finished(self, outcome: Outcome, cargo: Cargo) -> None:
+        """What is left to do with an answer that stays: its words are timed, where an aligner is to do that."""
+        try:
+            if outcome.stage.aligners:
+                await self._aligned(outcome, cargo)
+        finally:
+            await cargo.release()
+
+    async def _aligned(self, outcome: Outcome, cargo: Cargo) -> None:
+        """Put the aligner's words in place of the recogniser's; where it fails, these stay as they are."""
+        output = outcome.answer.output if outcome.answer is not None else None
+        if not isinstance(output, TranscribeOutput) or not output.segments:
+            return
+        language = output.language or outcome.language
+        able = tuple(each for each in outcome.stage.aligners if knows(each.variant, language))
+        if language is None or not able:
+            return
+        segments = output.segments
+        stage = replace(outcome.stage, stage=Stage.ALIGN, endpoints=able, aligners=(), also_diarizes=False)
+
+        def make(_language: str | None) -> Task:
+            def task(audio: dict[str, Any]) -> AlignInput:
+                return AlignInput(**audio, segments=segments, language=language)
+
+            return Task(f"{stage.id}-{outcome.span.number}", Stage.ALIGN, outcome.span, task)
+
+        aligned = await self._asked(stage, outcome.span, cargo, make)
+        found = aligned.answer.output if aligned.answer is not None else None
+        if isinstance(found, AlignOutput):
+            output.segments, found.segments = found.segments, []
+        self._ended(aligned)
+
+    async def _asked(
+        self,
+        stage: StagePlan,
+        span: Span,
+        cargo: Cargo,
+        make: Callable[[str | None], Task] | None = None,
+    ) -> Outcome:
+        """The outcome of one task: what is kept of it, else what its jobs gave. `make` makes it for a language."""
+        make = make or partial(self._task, stage, span)
         routes = [self._routes[each.name] for each in stage.endpoints]
         vote, tally, listener = self._votes[span.channel], Tally(), self._means.listener
         async with routes[0].slot():
-            task = self._task(stage, span, vote.decided)
+            task = make(vote.decided)
             if stage.stage in self._lost:
                 return Outcome(task.id, stage, span, None, self._lost[stage.stage], tally, vote.decided)
             try:
-                answer, language = await self._earlier(stage, span, cargo, routes, tally)
+                tasks = {language: make(language) for language in self._languages(stage, vote)}
+                answer, language = await self._earlier(tasks, vote, cargo, routes, tally)
                 tally.reused = answer is not None and answer.state is None
                 if answer is None:
                     # Asked again, since other answers may have come while we looked.
                     language = vote.decided
-                    task = self._task(stage, span, language)
+                    task = make(language)
                     answer = await perform(task, cargo, routes, tally, self._means)
             except FanscribeError as error:
                 listener(Event(task.id, stage.stage, State.FAILED, message=str(error)))
@@ -147,13 +188,17 @@ class FanOut:
         return Outcome(task.id, stage, span, answer, None, tally, language)
 
     async def _earlier(
-        self, stage: StagePlan, span: Span, cargo: Cargo, routes: Sequence[Route], tally: Tally
+        self,
+        tasks: Mapping[str | None, Task],
+        vote: LanguageVote,
+        cargo: Cargo,
+        routes: Sequence[Route],
+        tally: Tally,
     ) -> tuple[Answer | None, str | None]:
         """The answer that is kept, else that of a job which an earlier run left, and the language it was asked in."""
-        means, vote = self._means, self._votes[span.channel]
+        means = self._means
         if not means.kept.active:
             return None, None
-        tasks = {language: self._task(stage, span, language) for language in self._languages(stage, vote)}
         for language, task in tasks.items():
             answer = await kept_answer(task, routes, tally, means.kept)
             if answer is not None and (language or not self._contradicted(vote, answer.output)):
@@ -204,7 +249,7 @@ class FanOut:
 
     async def _doubted(self, doubtful: _Doubtful) -> None:
         """Do again what is in another language than the recording's; keep the answer there was if that fails."""
-        answer = doubtful.outcome.answer
+        outcome, answer = doubtful.outcome, doubtful.outcome.answer
         assert answer is not None
         alone = sum(each.stage is doubtful.stage for each in self.outcomes) == 1
         if not alone and self._contradicted(self._votes[doubtful.span.channel], answer.output):
@@ -212,8 +257,8 @@ class FanOut:
             again.tally.attempts += doubtful.outcome.tally.attempts
             again.tally.unconfirmed += doubtful.outcome.tally.unconfirmed
             if again.answer is not None:
-                self.outcomes[self.outcomes.index(doubtful.outcome)] = again
-        await doubtful.cargo.release()
+                self.outcomes[self.outcomes.index(outcome)] = outcome = again
+        await self._finished(outcome, doubtful.cargo)
 
     async def _halves(self, stage: StagePlan, span: Span) -> list[Span]:
         if span.chunk.end - span.chunk.start < 2 * SHORTEST_HALF_S:
@@ -260,7 +305,7 @@ class _Together:
 def _routes(plan: Plan, platform: Platform, means: Means) -> dict[str, Route]:
     """One route for each endpoint, which all stages that use it share."""
     wanted: dict[str, int] = {}
-    endpoints = {each.name: each for stage in plan.stages for each in stage.endpoints}
+    endpoints = {each.name: each for stage in plan.stages for each in (*stage.endpoints, *stage.aligners)}
     for stage in plan.stages:
         division, most = stage.division, plan.situation.capacity(stage.endpoint).workers_max
         # Where no further worker can be started, one job more in the queue spares the caller's reaction.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fanscribe.contracts.task import DiarizeInput, Stage, TaskInput, TranscribeInput
+from fanscribe.contracts.task import DiarizeInput, Stage, TaskInput, Timestamps, TranscribeInput
 from fanscribe.pipeline.plan import StagePlan, asked_timestamps
 from fanscribe.pipeline.request import Request
 
@@ -21,13 +21,16 @@ def make_input(stage: StagePlan, request: Request, language: str | None, audio: 
         speakers = {"max_speakers": request.num_speakers or request.max_speakers}
     if stage.stage is Stage.DIARIZE:
         return DiarizeInput(**audio, **speakers)
+    timestamps = asked_timestamps(request)
+    if stage.aligners and not stage.endpoint.variant.capabilities.word_timestamps:
+        timestamps = Timestamps.SEGMENT
     return TranscribeInput(
         **audio,
         **(speakers if stage.also_diarizes else {}),
         diarize=stage.also_diarizes,
         language=language,
         task=request.task,
-        timestamps=asked_timestamps(request),
+        timestamps=timestamps,
         prompt=request.prompt,
         keyterms=list(request.keyterms),
     )

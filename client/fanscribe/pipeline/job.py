@@ -42,6 +42,7 @@ _EARLY_LOOKS = (0.3, 0.6)
 _LONG_S = 20.0
 """A job that is expected to take so long is worth early looks."""
 
+
 @dataclass(slots=True)
 class Rhythm:
     """When a job is looked at. `expected_s`: from its submission to its answer, as predicted.

@@ -114,6 +114,13 @@ def _warnings(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[str]:
                 f"speakers are missing from {chunk.start:.1f} s to {chunk.end:.1f} s: diarization failed "
                 f"there ({each.error})"
             )
+    for each in outcomes:
+        if each.stage.stage is Stage.ALIGN and each.error is not None:
+            chunk = each.span.chunk
+            yield (
+                f"words from {chunk.start:.1f} s to {chunk.end:.1f} s have the recogniser's own times, or none: "
+                f"alignment failed there ({each.error})"
+            )
     for name in dict.fromkeys(
         each.answer.route.endpoint.name
         for each in outcomes

@@ -11,7 +11,7 @@ from fanscribe.contracts.variant import Variant
 from fanscribe.pipeline.cost import Capacity, capacity_of
 from fanscribe.pipeline.cuts import OVERLAP_S, WINDOW_S, every
 from fanscribe.pipeline.division import Bounds, Division, Work, divide, divide_together, inline_limit_s
-from fanscribe.pipeline.request import Request, Sending, SpeakerDetection
+from fanscribe.pipeline.request import Align, Request, Sending, SpeakerDetection
 
 DIARIZE_SHORTEST_S = 600.0
 """Diarization is cut only into long chunks: each has to meet its speakers often enough to know their voices."""
@@ -50,7 +50,8 @@ class StagePlan:
     """One stage on one channel (None: the mix of all): where it runs, and how its audio is divided.
 
     `endpoints` holds the preferred one first, then those that take over when it fails. `also_diarizes`: the
-    engine names speakers in the same pass.
+    engine names speakers in the same pass. `aligners` time the words of each answer, the preferred one first;
+    empty where the engine's own times do.
     """
 
     stage: Stage
@@ -60,6 +61,7 @@ class StagePlan:
     division: Division
     by_reference: bool = False
     also_diarizes: bool = False
+    aligners: tuple[DeployedEndpoint, ...] = ()
     certain: bool = True
     inline_limit_bytes: int | None = None
 
@@ -123,14 +125,19 @@ def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> P
 
     Raises PlanError when nothing deployed serves a stage, UsageError for an unknown model.
     """
-    recognisers = _choose(catalogue, Stage.TRANSCRIBE, request, situation)
+    aligners = _aligners(catalogue, request)
+    recognisers = _choose(catalogue, Stage.TRANSCRIBE, request, situation, alignable=bool(aligners))
+    if not _align(recognisers[0].variant, request):
+        aligners = ()
     if request.speaker_detection is SpeakerDetection.PER_CHANNEL:
         stages = [
             _stage(Stage.TRANSCRIBE, channel, recognisers, request, situation, shared_by=situation.channels)
             for channel in range(situation.channels)
         ]
+        stages = [replace(each, aligners=aligners) for each in stages]
         return Plan(request, tuple(stages), situation)
     transcribe = _stage(Stage.TRANSCRIBE, None, recognisers, request, situation)
+    transcribe = replace(transcribe, aligners=aligners)
     if request.speaker_detection is SpeakerDetection.NONE:
         return Plan(request, (transcribe,), situation)
     if Stage.DIARIZE in recognisers[0].variant.stages:
@@ -208,10 +215,59 @@ def _by_reference(stage: Stage, longest_s: float, request: Request, situation: S
     return stage is Stage.DIARIZE and not fits and situation.duration_s <= longest_s
 
 
+def _align(variant: Variant, request: Request) -> bool:
+    """Whether the words of a recogniser are to be timed by an aligner."""
+    if request.align is Align.ALWAYS:
+        return Stage.ALIGN not in variant.stages
+    return asked_timestamps(request) is Timestamps.WORD and not variant.capabilities.word_timestamps
+
+
+def _aligners(catalogue: Catalogue, request: Request) -> tuple[DeployedEndpoint, ...]:
+    """The deployed endpoints that only align, and know the language that was asked for.
+
+    Raises PlanError where alignment was asked for and there is none.
+    """
+    if request.align is Align.NEVER:
+        return ()
+    found = tuple(
+        each
+        for each in catalogue.serving(Stage.ALIGN)
+        if Stage.TRANSCRIBE not in each.variant.stages and knows(each.variant, request.language)
+    )
+    if not found and request.align is Align.ALWAYS:
+        raise PlanError(
+            f"--align always: no deployed endpoint can align{_in(request.language)}; "
+            f"{_could(catalogue, Stage.ALIGN)}: add an endpoint with one of these to endpoints.toml"
+        )
+    return found
+
+
+def _in(language: str | None) -> str:
+    return f" in {language}" if language else ""
+
+
+def knows(variant: Variant, language: str | None) -> bool:
+    """Whether a variant can work in a language; of an unknown one (None) that is assumed."""
+    return (
+        language is None
+        or variant.capabilities.languages == "all"
+        or language in variant.capabilities.languages
+    )
+
+
 def _choose(
-    catalogue: Catalogue, stage: Stage, request: Request, situation: Situation
+    catalogue: Catalogue,
+    stage: Stage,
+    request: Request,
+    situation: Situation,
+    *,
+    alignable: bool = False,
 ) -> tuple[DeployedEndpoint, ...]:
-    """The deployed endpoints that can do the stage: the cheapest first, or those of the model that was named."""
+    """The deployed endpoints that can do the stage: the cheapest first, or those of the model that was named.
+
+    Where the language is not known, engines for all languages come before those for some. `alignable`: there is
+    an aligner for engines without word times.
+    """
     # Simulated engines, which exist for load and fault tests, serve only those who name one.
     simulated = request.model != AUTO and _simulated(catalogue.variant(request.model))
     serving = tuple(each for each in catalogue.serving(stage) if _simulated(each.variant) is simulated)
@@ -232,19 +288,20 @@ def _choose(
             f"no deployed endpoint can {stage}; {_could(catalogue, stage)}: add an endpoint with one of these "
             "to endpoints.toml"
         )
-    reasons = {each.name: _unfit(each.variant, stage, request) for each in serving}
+    reasons = {each.name: _unfit(each.variant, stage, request, alignable) for each in serving}
     fit = [each for each in serving if reasons[each.name] is None]
     if not fit:
         raise PlanError("; ".join(dict.fromkeys(reason for reason in reasons.values() if reason)))
 
-    def price_of_an_hour(endpoint: DeployedEndpoint) -> float:
+    def worth(endpoint: DeployedEndpoint) -> tuple[bool, float]:
         capacity = situation.capacity(endpoint)
-        return capacity.price_per_s * capacity.task_s(3600.0)
+        guessed = request.language is None and endpoint.variant.capabilities.languages != "all"
+        return guessed and stage is Stage.TRANSCRIBE, capacity.price_per_s * capacity.task_s(3600.0)
 
-    return tuple(sorted(fit, key=price_of_an_hour))  # stable: equal prices keep the order of the file
+    return tuple(sorted(fit, key=worth))  # stable: equal prices keep the order of the file
 
 
-def _unfit(variant: Variant, stage: Stage, request: Request) -> str | None:
+def _unfit(variant: Variant, stage: Stage, request: Request, alignable: bool) -> str | None:
     """Why a variant cannot serve the request, or None when it can."""
     can = variant.capabilities
     if stage is Stage.DIARIZE:
@@ -252,12 +309,12 @@ def _unfit(variant: Variant, stage: Stage, request: Request) -> str | None:
         if least and can.max_speakers and least > can.max_speakers:
             return f"{variant.id} tells at most {can.max_speakers} speakers apart, {least} were asked for"
         return None
-    if request.language and can.languages != "all" and request.language not in can.languages:
+    if not knows(variant, request.language):
         return f"--language {request.language}: {variant.id} does not know it"
     if request.task == "translate" and not can.translate:
         return f"{variant.id} does not translate"
-    if asked_timestamps(request) is Timestamps.WORD and not can.word_timestamps:
-        return f"{variant.id} gives no word times: ask for --timestamps segment"
+    if asked_timestamps(request) is Timestamps.WORD and not can.word_timestamps and not alignable:
+        return f"{variant.id} gives no word times: ask for --timestamps segment, or deploy an aligner"
     return None
 
 

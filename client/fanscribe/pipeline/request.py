@@ -27,13 +27,22 @@ class Sending(StrEnum):
     REFERENCE = "reference"
 
 
+class Align(StrEnum):
+    """Whether an aligner times the words: where the recogniser cannot, always, or never."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class Request(BaseModel):
     """One request: everything but the audio.
 
     `num_speakers` is exact, the other two are bounds; all three need diarization. `deadline_s` is the time the
     whole call may take, in seconds; None for no limit, at most a week. `optimize` is what the number of chunks
     is chosen for. `send` is how audio travels; auto sends it, and names an address where that spares a cut.
-    `cache` keeps finished tasks by their content, and uses those that are kept.
+    `align` says when an aligner times the words. `cache` keeps finished tasks by their content, and uses those that
+    are kept.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +60,7 @@ class Request(BaseModel):
     speaker_names: tuple[str, ...] = ()
     optimize: Optimize = Optimize.LATENCY
     send: Sending = Sending.AUTO
+    align: Align = Align.AUTO
     cache: bool = True
     deadline_s: float | None = Field(default=None, gt=0, le=604_800, allow_inf_nan=False)
 

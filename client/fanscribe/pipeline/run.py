@@ -57,7 +57,7 @@ async def plan_for(recording: Recording, request: Request, catalogue: Catalogue,
         address=recording.address,
     )
     make_plan(request, catalogue, situation)  # what is wrong is said before endpoints are asked anything
-    stages = {Stage.TRANSCRIBE, Stage.DIARIZE}
+    stages = {Stage.TRANSCRIBE, Stage.DIARIZE, Stage.ALIGN}
     capacities = await survey(
         platform, [each for each in catalogue.endpoints if stages & set(each.variant.stages)]
     )
