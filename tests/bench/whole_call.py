@@ -35,7 +35,7 @@ def speed(client: Client, baseline: Baseline, engines: Engines, long: Reference,
 
     def call() -> None:
         given: list[Transcript] = []
-        taken = seconds(lambda: given.append(client.transcribe(long.path, diarize=True)))
+        taken = seconds(lambda: given.append(client.transcribe(long.path, diarize=True, cache=False)))
         calls.append(Call(taken, busiest_s(given[0])))
 
     def libraries() -> None:
@@ -48,7 +48,7 @@ def speed(client: Client, baseline: Baseline, engines: Engines, long: Reference,
         engines.transcribe(samples)
         engines.diarize(samples)
 
-    client.transcribe(long.path, diarize=True)  # warm: workers started, models loaded
+    client.transcribe(long.path, diarize=True, cache=False)  # warm: workers started, models loaded
     calls.clear()
     medians = in_turn({"call": call, "libraries": libraries, "own": own}, runs)
     length_s = len(long.samples()) / 16_000
@@ -84,7 +84,7 @@ def quality(client: Client, baseline: Baseline, pool: Sequence[Reference]) -> li
     for each in pool:
         samples = each.samples()
         length_s = len(samples) / 16_000
-        transcript = client.transcribe(each.path, diarize=True)
+        transcript = client.transcribe(each.path, diarize=True, cache=False)
         turns = [(turn.start, turn.end, turn.speaker) for turn in transcript.turns]
         rates["wer"].append(wer(each.utterances, utterances_of(transcript.to_dict())))
         rates["der"].append(der(each.turns, turns, length_s))

@@ -87,7 +87,7 @@ def test_from_nothing_to_a_transcript_and_back(run: Run, tmp_path: Path, speech_
     assert "nothing to change" in run("plan", *local).stdout
     assert run("deploy", *local).stdout.splitlines()[-1] == "nothing to change"
 
-    smoked = run("smoke", *local, "--no-pipeline").stdout
+    smoked = run("smoke", *local).stdout
     assert "whisper-base: ok after" in smoked
     assert "diarize: ok after" in smoked
     seen = json.loads(run("status", *local, "--json").stdout)

@@ -87,15 +87,15 @@ def running(file: Path, tmp_path: Path) -> Iterator[str]:
         for name, service in document["services"].items():
             for _ in range(service.get("deploy", {}).get("replicas", 1)):
                 environment = {entry: here(value) for entry, value in service["environment"].items()}
-                processes.append(
-                    subprocess.Popen(
+                with (tmp_path / f"{name}.log").open("ab") as log:
+                    process = subprocess.Popen(
                         [here(word) for word in service["command"]],
                         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
-                        stdout=(tmp_path / f"{name}.log").open("ab"),
-                        stderr=subprocess.STDOUT,
+                        stdout=log,
+                        stderr=log,
                         start_new_session=True,
                     )
-                )
+                processes.append(process)
         assert wait_until_up(url, threading.Event(), lambda seconds: time.sleep(0.1))
         yield url
     finally:
@@ -104,7 +104,6 @@ def running(file: Path, tmp_path: Path) -> Iterator[str]:
             process.wait()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_a_client_transcribes_on_it(
     running: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,7 +232,7 @@ def test_nothing_is_left_after_up_and_down_twenty_times(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     specs = [EndpointSpec("small", (sys.executable, str(SMALL)), ram_bytes=100 * MIB)]
-    monkeypatch.setattr("fanscribe.deploy.local.local_specs", lambda _: specs)
+    monkeypatch.setattr("fanscribe.deploy.local.local_specs", lambda *_: specs)
     for number in range(20):
         up(detach=True, port=0, endpoints=None)
         running = find()

@@ -134,3 +134,10 @@ def test_a_full_disk_behind_stdout_is_said(tmp_path: Path) -> None:
         )
     assert done.returncode == Exit.FAILED
     assert done.stderr == "fanscribe: standard output: cannot be written: No space left on device\n"
+
+
+def test_a_profile_of_no_file_is_wrong_usage(tmp_path: Path) -> None:
+    for more in ([], ["--managed", "--endpoints", str(tmp_path / "endpoints.toml")]):
+        done = runner.invoke(app, ["local", "up", "--profile", "small", *more])
+        assert done.exit_code == Exit.USAGE
+        assert "--profile: chooses from the file of --endpoints" in done.stderr

@@ -120,3 +120,46 @@ async def test_a_key_that_cannot_be_is_refused_without_showing_it(here: Path, ke
     with pytest.raises(UsageError, match="RUNPOD_API_KEY") as caught:
         await connect(PlatformChoice.RUNPOD, environment={"RUNPOD_API_KEY": key, "HOME": str(here)})
     assert "rpa" not in str(caught.value)
+
+
+OF_TWO_PROFILES = """
+[project]
+name = "p"
+profile = "small"
+[endpoints.asr]
+variant = "whisper-base"
+[endpoints.diarize]
+variant = "diarize-onnx"
+[profiles.small]
+endpoints = ["asr"]
+[profiles.other]
+endpoints = ["diarize"]
+"""
+
+
+async def test_a_platform_elsewhere_is_used_and_never_stopped(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in containers; that it was started with another profile of the file does not matter."""
+    up = {"name": "diarize", "labels": {"variant": "diarize-onnx"}, "min_workers": 1, "max_workers": 3}
+    monkeypatch.setattr("fanscribe.local.process.find", lambda: pytest.fail("the variable goes before"))
+    monkeypatch.setattr(
+        "fanscribe.local.process.RunningPlatform.status", lambda self, timeout_s=5.0: {"endpoints": [up]}
+    )
+    monkeypatch.setattr("fanscribe.connection.deployed_endpoints", lambda *_: _find())
+    (here / "mine.toml").write_text(OF_TWO_PROFILES)
+    environment = {
+        "HOME": str(here),
+        "FANSCRIBE_LOCAL_URL": "http://127.0.0.1:8008/",
+        "FANSCRIBE_LOCAL_KEY": "the-key",
+    }
+    for file in (here / "mine.toml", None):
+        connection = await connect(PlatformChoice.LOCAL, endpoints_file=file, environment=environment)
+        (endpoint,) = connection.catalogue.endpoints
+        assert (endpoint.id, endpoint.workers.min, endpoint.workers.max) == ("diarize", 1, 3)
+        assert (connection.platform.base_url, connection.platform.api_key) == (
+            "http://127.0.0.1:8008/v2",
+            "the-key",
+        )
+        assert connection.local is None
+        await connection.close()

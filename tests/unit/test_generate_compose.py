@@ -46,7 +46,7 @@ gpu_count = 2
 variant = "diarize-onnx"
 cpu = ["cpu3c-4"]
 [orchestrator]
-secrets = { SOMEWHERE = "fanscribe_api_key" }
+secrets = { SOMEWHERE = "fanscribe_api_key", RUNPOD_API_KEY = "of_runpod" }
 [profiles.standard]
 endpoints = ["turbo", "speakers", "large", "diarize"]
 orchestrator = true
@@ -176,6 +176,7 @@ def test_secrets_are_the_variables_of_the_local_platform(file: Path) -> None:
     environment = made(file)["services"]["speakers"]["environment"]
     assert environment["HF_TOKEN"].startswith("${RUNPOD_SECRET_hub_token:?")
     text = compose(read_deployment(file, None, URL))
+    assert "of_runpod" not in text, "the orchestrator calls this platform with this platform's key"
     assert "#   RUNPOD_SECRET_hub_token: the secret hub.token, for speakers" in text
     file.write_text(FILE.replace('"fanscribe_api_key"', '"hub_token"'))
     with pytest.raises(UsageError, match=r"secrets hub\.token and hub_token: both would be the variable"):

@@ -82,7 +82,6 @@ def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
     return {name: each["Properties"] for name, each in template["Resources"].items() if each["Type"] == kind}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_cfn_lint_finds_nothing(file: Path) -> None:
     text = text_of(file)
     assert [str(each) for each in lint_all(text)] == []

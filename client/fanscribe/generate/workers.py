@@ -35,7 +35,8 @@ THREADS_ENTRY = "FANSCRIBE_THREADS"
 
 _ORCHESTRATOR_RAM_GB = 1.0
 _SECRET = re.compile(r"\{\{\s*RUNPOD_SECRET_([A-Za-z0-9_.-]+)\s*\}\}")
-_RUNPODS_OWN = (CACHED_MODEL_ENTRY, PROJECT_ENTRY, ENDPOINT_ENTRY)
+_RUNPODS_OWN = (CACHED_MODEL_ENTRY, PROJECT_ENTRY, ENDPOINT_ENTRY, "RUNPOD_API_KEY")
+"""Entries that say nothing here; a worker's key is that of the platform which it joins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = None if _PLAIN.fullmatch(text) else '"'
-    if (
-        "\n" in text
-        and text.isprintable() is False
-        and all(line == line.rstrip() for line in text.split("\n"))
-    ):
+    if "\n" in text and all(line == line.rstrip() for line in text.split("\n")):
         style = "|"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -39,6 +39,9 @@ _FIRST_LOOK_S = 0.5
 _EARLY_LOOKS = (0.3, 0.6)
 """Shares of the expected time at which a long job is looked at, to find out in time that it straggles."""
 
+_ON_ITS_WAY_S = 0.1
+"""What an answer needs from the worker to the platform."""
+
 _LONG_S = 20.0
 """A job that is expected to take so long is worth early looks."""
 
@@ -63,7 +66,7 @@ class Rhythm:
         if self.attentive:
             return min(max(0.05, 0.025 * elapsed_s), 1.0)
         soon = min(max(0.2, 0.01 * elapsed_s), 1.0)
-        looks = [self.expected_s]
+        looks = [1.004 * self.expected_s + _ON_ITS_WAY_S]
         if self.expected_s >= _LONG_S:
             looks = [_FIRST_LOOK_S, *(share * self.expected_s for share in _EARLY_LOOKS), *looks]
         for at in looks:
