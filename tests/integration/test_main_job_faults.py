@@ -80,7 +80,7 @@ def test_workers_go_to_zero_and_come_back_three_times(
 ) -> None:
     texts = set()
     for _ in range(3):
-        texts.add(client.transcribe(speech_dir / "hotwords.mp3", diarize=True).text)
+        texts.add(client.transcribe(speech_dir / "hotwords.mp3", diarize=True, cache=False).text)
         _until(lambda: not _workers(platform))
     assert len(texts) == 1
 
@@ -89,7 +89,7 @@ def test_a_killed_worker_costs_time_and_no_words(
     client: Client, platform: RunningPlatform, speech_dir: Path
 ) -> None:
     clean = client.transcribe(speech_dir / "two_cities.flac", language="en")
-    handle = client.submit(speech_dir / "two_cities.flac", language="en")
+    handle = client.submit(speech_dir / "two_cities.flac", language="en", cache=False)
     killed = None
     for event in handle.progress():
         if killed is None and event.state is State.RUNNING:
