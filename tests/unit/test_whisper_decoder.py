@@ -1,4 +1,4 @@
-from fanscribe_handlers.whisper.decoder import _loops
+from fanscribe_handlers.whisper.decoder import HeardWord, _loops, possible
 
 TWO_CITIES = "It was the best of times. It was the worst of times. It was the age of wisdom. " * 3
 
@@ -17,3 +17,22 @@ def test_fast_speech_that_does_not_repeat_itself_is_no_loop() -> None:
 
 def test_nothing_is_no_loop() -> None:
     assert not _loops("", tokens=0, duration_s=0)
+
+
+def _words(*spans: tuple[float, float]) -> list[HeardWord]:
+    return [HeardWord(f" w{number}", start, end, 0.9) for number, (start, end) in enumerate(spans)]
+
+
+def test_sentences_for_which_no_sound_was_left_were_not_said() -> None:
+    said = _words((0.0, 0.4), (0.4, 0.9))
+    crowd = _words(*[(0.9, 0.9)] * 9)
+    later = _words((1.2, 1.5))
+    assert possible(said + crowd + later) == said + later
+    assert possible(said + crowd) == said
+
+
+def test_quick_speech_and_a_few_words_without_length_stay() -> None:
+    quick = _words(*[(0.1 * number, 0.1 * number + 0.1) for number in range(20)])
+    few = _words((3.0, 3.0), (3.0, 3.0), (3.0, 3.0))
+    assert possible(quick + few) == quick + few
+    assert possible([]) == []

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from fanscribe_handlers.engine import SAMPLE_RATE, OutOfMemory
 from fanscribe_handlers.whisper.pieces import MAX_WINDOW_S, window_s
 
+_CROWD, _MOMENT_S = 4, 0.1
+"""So many words within so many seconds are no speech: the fastest talkers say about ten words a second."""
+
 _FRAMES_PER_S = 100  # of the log-mel features
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  full-width marks are meant
@@ -248,10 +251,12 @@ class Decoder:
         self._model.add_word_timestamps(
             [[whole]], tokenizer, _storage(row), frames, _PREPENDED, _APPENDED, 0.0
         )
-        return [
-            HeardWord(word["word"], float(word["start"]), float(word["end"]), float(word["probability"]))
-            for word in whole.get("words", [])
-        ]
+        return possible(
+            [
+                HeardWord(word["word"], float(word["start"]), float(word["end"]), float(word["probability"]))
+                for word in whole.get("words", [])
+            ]
+        )
 
     def _parts(
         self, tokens: list[int], tokenizer: Tokenizer, duration_s: float
@@ -270,6 +275,21 @@ class Decoder:
         if text:
             parts.append((start, max(duration_s, start), tokenizer.decode(text).strip()))
         return [part for part in parts if part[2]]
+
+
+def possible(words: list[HeardWord]) -> list[HeardWord]:
+    """The words without those that nobody can have said: many at one moment, for which no sound was left.
+
+    A model that repeats sentences it has written already finds no place for them in the audio.
+    """
+    kept: list[HeardWord] = []
+    first = 0
+    for after in range(1, len(words) + 1):
+        if after == len(words) or words[after].end > words[first].start + _MOMENT_S:
+            if after - first < _CROWD:
+                kept += words[first:after]
+            first = after
+    return kept
 
 
 def _storage(encoded: NDArray[Any]) -> ctranslate2.StorageView:
