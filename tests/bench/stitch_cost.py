@@ -17,10 +17,11 @@ from fanscribe.contracts.transcript import Word
 from fanscribe.media import decode
 from fanscribe.pipeline import merge
 from fanscribe.pipeline.cuts import OVERLAP_S, WINDOW_S, CutFinder, every
+from fanscribe.pipeline.plan import TRANSCRIBE_SHORTEST_S
 
 Samples = NDArray[np.float32]
 
-SPACING_S = 30.0
+SPACING_S = TRANSCRIBE_SHORTEST_S
 """The shortest chunks that the planner makes: the most cuts that a recording can get."""
 
 LIMIT_S = 310.0
