@@ -1,6 +1,7 @@
 """Fixtures for the whole suite."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,9 +19,14 @@ def speech_dir() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def _results_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("results")
+@pytest.fixture(scope="session", autouse=True)
+def _results_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Also fixtures that live longer than a test must not find what an earlier session left in the user's cache."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FANSCRIBE_RESULTS", str(folder / "shared"))
+        patch.setenv("FANSCRIBE_RECORDS", str(folder / "shared" / "runs.jsonl"))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
