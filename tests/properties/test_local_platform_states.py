@@ -39,6 +39,7 @@ SPECS = (
 )
 LIMITS = Limits(1200 * MIB)
 WANTED_STEPS = 10_000
+MOST_ROUNDS = 20
 RETRIABLE = (Status.FAILED, Status.TIMED_OUT)
 KINDS = {
     *("submit", "decide", "poll", "ask for work", "take", "done", "late result", "progress", "late progress"),
@@ -376,6 +377,9 @@ def test_any_order_of_events_keeps_every_promise() -> None:
     often = settings(
         max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    while steps.total() < WANTED_STEPS:
+    # Which kinds of events a round draws is chance, so a rare one may need another round.
+    for _ in range(MOST_ROUNDS):
         run_state_machine_as_test(PlatformStates, settings=often)
-    assert set(steps) == KINDS
+        if steps.total() >= WANTED_STEPS and set(steps) == KINDS:
+            return
+    raise AssertionError(f"{MOST_ROUNDS} rounds drew too little: {steps}")
