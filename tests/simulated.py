@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fanscribe.local.faults import FaultRule
 from fanscribe.local.process import RunningPlatform, start
 from fanscribe.local.spec import EndpointSpec
 from fanscribe.objects import ObjectStore
-from fanscribe.pipeline.events import Event, Listener, ignore
+from fanscribe.pipeline.events import Listener, ignore
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import make_request
 from fanscribe.pipeline.run import Recording, transcribe
@@ -132,13 +132,3 @@ def spoken(duration_s: float, folder: Path, pause_s: float = 0.1) -> tuple[Coded
     with file.open("wb") as target:
         recording.write_flac(target)
     return recording, file
-
-
-@dataclass(slots=True)
-class Events:
-    """Collects what a run tells."""
-
-    seen: list[Event] = field(default_factory=list)
-
-    def __call__(self, event: Event) -> None:
-        self.seen.append(event)

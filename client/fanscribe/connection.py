@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,7 @@ import httpx
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.errors import CatalogueError, PlatformError, UsageError
+from fanscribe.contracts.variant import Variant
 from fanscribe.deploy import account
 from fanscribe.deploy.discovery import deployed_endpoints
 from fanscribe.deploy.local import local_catalogue, local_specs
@@ -22,6 +23,7 @@ from fanscribe.objects import ObjectStore
 from fanscribe.pipeline.platform import Platform
 
 if TYPE_CHECKING:
+    from fanscribe.deploy.management import Management
     from fanscribe.local.process import RunningPlatform
     from fanscribe.local.spec import EndpointSpec
 
@@ -77,11 +79,17 @@ async def connect(
     if key and not (key.isascii() and key.isprintable()):
         raise UsageError("the API key (RUNPOD_API_KEY) holds characters that no key has: copy it again")
     file = endpoints_file or _default_file(environment)
+    found: tuple[DeployedEndpoint, ...] | None = None
     if choice is PlatformChoice.AUTO:
-        there = key and file and (_has_ids(file) or await _deployed(file, key, environment))
-        choice = PlatformChoice.RUNPOD if there else PlatformChoice.LOCAL
+        choice = PlatformChoice.LOCAL
+        if key and file:
+            if not _has_ids(file):
+                variants = load_catalogue(file).variants
+                found = await _deployed(account.runpod(key, environment), file, variants)
+            choice = PlatformChoice.LOCAL if found == () else PlatformChoice.RUNPOD
     if choice is PlatformChoice.RUNPOD:
-        return await _runpod(key, file, base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL"), environment)
+        url = base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL")
+        return await _runpod(key, file, url, environment, found)
     return await _local(endpoints_file or _named_file(environment), environment)
 
 
@@ -131,8 +139,13 @@ def _has_ids(file: Path) -> bool:
 
 
 async def _runpod(
-    key: str | None, file: Path | None, base_url: str | None, environment: Mapping[str, str]
+    key: str | None,
+    file: Path | None,
+    base_url: str | None,
+    environment: Mapping[str, str],
+    found: tuple[DeployedEndpoint, ...] | None,
 ) -> Connection:
+    """`found`: the endpoints of the file's project, where the account was asked for them already."""
     if not key:
         raise UsageError(
             "--platform runpod: there is no API key; set RUNPOD_API_KEY, or use --platform local"
@@ -142,29 +155,27 @@ async def _runpod(
             f"--platform runpod: there is no {ENDPOINTS_FILE} here; write one that names your endpoints, "
             "or use --platform local"
         )
-    catalogue = await _with_ids(load_catalogue(file), file, key, environment)
+    catalogue = load_catalogue(file)
+    if not all(each.id for each in catalogue.endpoints):
+        if found is None:
+            found = await _deployed(account.runpod(key, environment), file, catalogue.variants)
+        catalogue = _with_ids(catalogue, file, found)
     http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
     return Connection(Platform(http, base_url or RUNPOD_URL, key, "runpod"), catalogue, "runpod")
 
 
-async def _deployed(file: Path, key: str, environment: Mapping[str, str]) -> bool:
-    """Whether endpoints of the file's project were deployed to the key's account."""
-    management = account.runpod(key, environment)
+async def _deployed(
+    management: "Management", file: Path, variants: Mapping[str, Variant]
+) -> tuple[DeployedEndpoint, ...]:
+    """The endpoints of the file's project that are there, asked of a management API, which is closed."""
     try:
-        return bool(await deployed_endpoints(management, _project(file)))
+        return await deployed_endpoints(management, _project(file), variants)
     finally:
         await management.http.aclose()
 
 
-async def _with_ids(catalogue: Catalogue, file: Path, key: str, environment: Mapping[str, str]) -> Catalogue:
+def _with_ids(catalogue: Catalogue, file: Path, deployed: Iterable[DeployedEndpoint]) -> Catalogue:
     """The catalogue with the ids that the file leaves out, as `fanscribe deploy` made them."""
-    if all(each.id for each in catalogue.endpoints):
-        return catalogue
-    management = account.runpod(key, environment)
-    try:
-        deployed = await deployed_endpoints(management, _project(file), catalogue.variants)
-    finally:
-        await management.http.aclose()
     ids = {each.name: each.id for each in deployed}
     named = [each if each.id else replace(each, id=ids.get(each.name, "")) for each in catalogue.endpoints]
     missing = [f"endpoints.{each.name} is not deployed" for each in named if not each.id]
@@ -190,11 +201,7 @@ async def _on_managed(running: "RunningPlatform", file: Path, catalogue: Catalog
     }
     if all(each.name in started for each in catalogue.endpoints):
         return catalogue.deployed(started.values())
-    management = account.local(running.url, running.key)
-    try:
-        found = await deployed_endpoints(management, _project(file), catalogue.variants)
-    finally:
-        await management.http.aclose()
+    found = await _deployed(account.local(running.url, running.key), file, catalogue.variants)
     if not found and started:
         # Started with another profile of the file.
         return catalogue.deployed(started.values())

@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 from tests.bench.timing import Row
+from tests.simulated import simulated_variant
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers
 from fanscribe.contracts.task import TranscribeInput, to_wire
@@ -42,7 +43,6 @@ from fanscribe.pipeline.request import make_request
 from fanscribe.pipeline.run import Recording, plan_for, transcribe
 from fanscribe.pipeline.spans import Span
 from fanscribe.pipeline.supply import lanes_of, supply
-from fanscribe_handlers.settings import read_variant
 from fanscribe_handlers.simulated.recording import CodedRecording
 
 WORDS, SPEAKERS = "words", "speakers"
@@ -95,7 +95,7 @@ def bench(
     that the engines take; `options` are those of the simulated family.
     """
     counts = workers or WORKERS
-    variants = {name: _variant(variant_id, quicker, longest_s) for name, variant_id in VARIANTS.items()}
+    variants = {name: _variant(name, quicker, longest_s) for name in VARIANTS}
     specs = [EndpointSpec(name, max_workers=counts[name], execution_timeout_s=7200.0) for name in variants]
     endpoints = tuple(
         DeployedEndpoint(name, name, variant, Workers(max=counts[name])) for name, variant in variants.items()
@@ -113,12 +113,13 @@ def bench(
             paid += json.loads(said.splitlines()[-1])["paid"]
 
 
-def _variant(variant_id: str, quicker: float, longest_s: float) -> Variant:
-    data = read_variant({"FANSCRIBE_VARIANT": variant_id}, "simulated").model_dump(mode="json")
-    for figure in (data["performance"]["rtf"]["cpu_2"], data["performance"]["overhead_s"]):
-        figure["value"] /= quicker
-    data["capabilities"]["max_audio_s"] = longest_s
-    return Variant.model_validate(data)
+def _variant(name: str, quicker: float, longest_s: float) -> Variant:
+    """The variant of an endpoint, with the facts of the benchmark."""
+    variant = simulated_variant(
+        VARIANTS[name], load_s=START_S, rtf=RTF[name] / quicker, overhead_s=OVERHEAD_S / quicker
+    )
+    able = variant.capabilities.model_copy(update={"max_audio_s": longest_s})
+    return variant.model_copy(update={"capabilities": able})
 
 
 def _fleet(

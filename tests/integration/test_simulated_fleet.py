@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.simulated import simulated_variant
 
 from fanscribe.catalogue import DeployedEndpoint, Workers
 from fanscribe.contracts.variant import Variant
@@ -27,12 +28,7 @@ from fanscribe_handlers.simulated.recording import CodedRecording, text_of
 def variant(
     name: str = "simulated-transcribe", *, load_s: float = 0.5, rtf: float = 0.02, **options: Any
 ) -> Variant:
-    data = read_variant({"FANSCRIBE_VARIANT": name}, "simulated").model_dump(mode="json")
-    data["performance"]["load_s"]["value"] = load_s
-    data["performance"]["overhead_s"]["value"] = 0.1
-    data["performance"]["rtf"]["cpu_2"]["value"] = rtf
-    data["options"] |= options
-    return Variant.model_validate(data)
+    return simulated_variant(name, load_s=load_s, rtf=rtf, overhead_s=0.1, **options)
 
 
 def span(first_s: float, last_s: float) -> str:

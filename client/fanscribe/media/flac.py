@@ -14,6 +14,11 @@ from fanscribe.media.timeline import SAMPLE_RATE
 _FULL_SCALE = 32_768
 
 
+def pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """The samples as FLAC holds them: 16 bit; what is outside of -1 to 1 is limited, not wrapped around."""
+    return np.rint(samples * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
+
+
 class _Sink:
     """The face of the target that FFmpeg sees. It can seek only where the target can."""
 
@@ -59,11 +64,10 @@ class FlacWriter:
         self._samples = 0
 
     def write(self, samples: NDArray[np.float32]) -> None:
-        """Append mono samples, shape (n,); what is outside of -1 to 1 is limited, not wrapped around."""
+        """Append mono samples, shape (n,), as `pcm16` makes them."""
         if not len(samples):
             return
-        whole = np.rint(samples * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-        frame = AudioFrame.from_ndarray(whole[np.newaxis], format="s16", layout="mono")
+        frame = AudioFrame.from_ndarray(pcm16(samples)[np.newaxis], format="s16", layout="mono")
         frame.sample_rate = SAMPLE_RATE
         frame.pts = self._samples
         self._samples += len(samples)

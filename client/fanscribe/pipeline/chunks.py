@@ -13,14 +13,12 @@ from typing import BinaryIO
 import numpy as np
 
 from fanscribe.media import SAMPLE_RATE
-from fanscribe.media.flac import FlacWriter
+from fanscribe.media.flac import FlacWriter, pcm16
 from fanscribe.pipeline.cuts import OVERLAP_S, SHORTEST_S, WINDOW_S, Chunk, Cutter
 from fanscribe.pipeline.pauses import Samples
 
 FLAC_WORST_BYTES_PER_S = 33_000
 """FLAC of loud white noise, 16 kHz mono, 16 bit: measured; a little more than the samples themselves."""
-
-_FULL_SCALE = 32_768
 
 _RESERVE_S = 2 * (WINDOW_S + OVERLAP_S) + SHORTEST_S + 2.0
 """The longest time between asking for a cut and the end of the chunk that it makes."""
@@ -120,8 +118,7 @@ class _ChunkFile:
 
     def write(self, samples: Samples) -> None:
         self._writer.write(samples)
-        whole = np.rint(samples * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1)
-        self._digest.update(whole.astype("<i2").tobytes())
+        self._digest.update(pcm16(samples).tobytes())
 
     def close(self) -> tuple[int, str]:
         with self._target:

@@ -124,8 +124,21 @@ class Plan:
         return sum(each.division.forecast.price_usd for each in self.stages)
 
 
-def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> Plan:
-    """The plan for audio of which so much is known.
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The endpoints that serve a request, the preferred one of each stage first.
+
+    No diarizers where nobody asked for speakers by voice, or the recogniser names them in the same pass; no
+    aligners where the recogniser's own word times do.
+    """
+
+    recognisers: tuple[DeployedEndpoint, ...]
+    diarizers: tuple[DeployedEndpoint, ...] = ()
+    aligners: tuple[DeployedEndpoint, ...] = ()
+
+
+def choose_engines(request: Request, catalogue: Catalogue, situation: Situation) -> Engines:
+    """The engines for a request; everything that is wrong with it is said here.
 
     Raises PlanError when nothing deployed serves a stage, UsageError for an unknown model.
     """
@@ -133,36 +146,44 @@ def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> P
     recognisers = _choose(catalogue, Stage.TRANSCRIBE, request, situation, alignable=bool(aligners))
     if not _align(recognisers[0].variant, request):
         aligners = ()
+    by_voice = request.speaker_detection is SpeakerDetection.DIARIZE
+    if not by_voice or Stage.DIARIZE in recognisers[0].variant.stages:
+        return Engines(recognisers, aligners=aligners)
+    return Engines(recognisers, _choose(catalogue, Stage.DIARIZE, request, situation), aligners)
+
+
+def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> Plan:
+    """The plan for audio of which so much is known. Raises what `choose_engines` does."""
+    engines = choose_engines(request, catalogue, situation)
+    recognise = _work(Stage.TRANSCRIBE, engines.recognisers, request, situation)
     if request.speaker_detection is SpeakerDetection.PER_CHANNEL:
-        stages = [
-            _stage(Stage.TRANSCRIBE, channel, recognisers, request, situation, shared_by=situation.channels)
-            for channel in range(situation.channels)
-        ]
-        stages = [replace(each, aligners=aligners) for each in stages]
-        return Plan(request, tuple(stages), situation)
-    transcribe = _stage(Stage.TRANSCRIBE, None, recognisers, request, situation)
-    transcribe = replace(transcribe, aligners=aligners)
-    if request.speaker_detection is SpeakerDetection.NONE:
-        return Plan(request, (transcribe,), situation)
-    if Stage.DIARIZE in recognisers[0].variant.stages:
-        return Plan(request, (replace(transcribe, also_diarizes=True),), situation)
-    diarizers = _choose(catalogue, Stage.DIARIZE, request, situation)
-    diarize = _stage(Stage.DIARIZE, None, diarizers, request, situation)
-    duration_s = situation.duration_s or UNKNOWN_LENGTH_S
-    together = divide_together(
-        {
-            each.stage: Work(duration_s, situation.capacity(each.endpoint), each.bounds)
-            for each in (diarize, transcribe)
-        },
-        request.optimize,
-    )
+        width = max(1, recognise.capacity.workers_max // situation.channels)
+        division = divide(recognise, request.optimize, width=width)
+        transcribe = _stage(Stage.TRANSCRIBE, engines.recognisers, request, situation, recognise, division)
+        transcribe = replace(transcribe, aligners=engines.aligners)
+        channels = range(situation.channels)
+        return Plan(request, tuple(replace(transcribe, channel=each) for each in channels), situation)
     # Diarization goes first: its chunks are the longer ones, so nothing that waits for it should be queued before.
-    diarize, transcribe = (replace(each, division=together[each.stage]) for each in (diarize, transcribe))
-    if diarize.divided:
+    works = {Stage.TRANSCRIBE: recognise}
+    if engines.diarizers:
+        works = {Stage.DIARIZE: _work(Stage.DIARIZE, engines.diarizers, request, situation), **works}
+    serving = {Stage.DIARIZE: engines.diarizers, Stage.TRANSCRIBE: engines.recognisers}
+    divisions = divide_together({str(stage): work for stage, work in works.items()}, request.optimize)
+    stages = {
+        stage: _stage(stage, serving[stage], request, situation, work, divisions[stage])
+        for stage, work in works.items()
+    }
+    stages[Stage.TRANSCRIBE] = replace(
+        stages[Stage.TRANSCRIBE],
+        aligners=engines.aligners,
+        also_diarizes=request.speaker_detection is SpeakerDetection.DIARIZE and not engines.diarizers,
+    )
+    diarize = stages.get(Stage.DIARIZE)
+    if diarize is not None and diarize.divided:
         # Speakers are linked across chunks by their voices, which different models describe differently.
-        alike = tuple(each for each in diarizers if each.variant.id == diarizers[0].variant.id)
-        diarize = replace(diarize, endpoints=alike)
-    return Plan(request, (diarize, transcribe), situation)
+        alike = [each for each in engines.diarizers if each.variant.id == diarize.endpoint.variant.id]
+        stages[Stage.DIARIZE] = replace(diarize, endpoints=tuple(alike))
+    return Plan(request, tuple(stages.values()), situation)
 
 
 def asked_timestamps(request: Request) -> Timestamps:
@@ -172,16 +193,15 @@ def asked_timestamps(request: Request) -> Timestamps:
     return Timestamps.WORD
 
 
-def _stage(
-    stage: Stage,
-    channel: int | None,
-    endpoints: tuple[DeployedEndpoint, ...],
-    request: Request,
-    situation: Situation,
-    *,
-    shared_by: int = 1,
-) -> StagePlan:
-    longest_s = min(each.variant.capabilities.max_audio_s for each in endpoints)
+def _longest_s(endpoints: tuple[DeployedEndpoint, ...]) -> float:
+    return min(each.variant.capabilities.max_audio_s for each in endpoints)
+
+
+def _work(
+    stage: Stage, endpoints: tuple[DeployedEndpoint, ...], request: Request, situation: Situation
+) -> Work:
+    """What there is to divide: the seconds of audio, where they go, and how long chunks may be."""
+    longest_s = _longest_s(endpoints)
     by_reference = _by_reference(stage, longest_s, request, situation)
     if not by_reference and situation.inline_limit_bytes is not None:
         longest_s = min(longest_s, inline_limit_s(situation.inline_limit_bytes))
@@ -189,16 +209,24 @@ def _stage(
         bounds = Bounds(longest_s, DIARIZE_SHORTEST_S, DIARIZE_OVERLAP_S)
     else:
         bounds = Bounds(longest_s, TRANSCRIBE_SHORTEST_S, OVERLAP_S if by_reference else 0.0)
-    capacity = situation.capacity(endpoints[0])
-    width = max(1, capacity.workers_max // shared_by)
-    work = Work(situation.duration_s or UNKNOWN_LENGTH_S, capacity, bounds)
+    return Work(situation.duration_s or UNKNOWN_LENGTH_S, situation.capacity(endpoints[0]), bounds)
+
+
+def _stage(
+    stage: Stage,
+    endpoints: tuple[DeployedEndpoint, ...],
+    request: Request,
+    situation: Situation,
+    work: Work,
+    division: Division,
+) -> StagePlan:
     return StagePlan(
         stage,
-        channel,
+        None,
         endpoints,
-        bounds,
-        divide(work, request.optimize, width=width),
-        by_reference,
+        work.bounds,
+        division,
+        _by_reference(stage, _longest_s(endpoints), request, situation),
         certain=situation.exact and situation.duration_s is not None,
         inline_limit_bytes=situation.inline_limit_bytes,
     )

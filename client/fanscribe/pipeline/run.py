@@ -17,7 +17,7 @@ from fanscribe.pipeline.fanout import FanOut
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.kept import Kept
 from fanscribe.pipeline.outcome import observations
-from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.plan import Plan, Situation, choose_engines, make_plan
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import Request
 from fanscribe.pipeline.spans import INLINE_LIMIT_BYTES
@@ -56,7 +56,7 @@ async def plan_for(recording: Recording, request: Request, catalogue: Catalogue,
         inline_limit_bytes=None if platform.objects is not None else INLINE_LIMIT_BYTES,
         address=recording.address,
     )
-    make_plan(request, catalogue, situation)  # what is wrong is said before endpoints are asked anything
+    choose_engines(request, catalogue, situation)  # what is wrong is said before endpoints are asked anything
     stages = {Stage.TRANSCRIBE, Stage.DIARIZE, Stage.ALIGN}
     capacities = await survey(
         platform, [each for each in catalogue.endpoints if stages & set(each.variant.stages)]

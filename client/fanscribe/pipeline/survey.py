@@ -1,13 +1,14 @@
 """What endpoints are like right now: their warm workers, their prices, and what earlier runs showed of them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fanscribe.catalogue import DeployedEndpoint
 from fanscribe.contracts.errors import FanscribeError
 from fanscribe.gpu_pools import price_per_s
 from fanscribe.pipeline.cost import QUEUE_DELAY_S, Capacity, Factors, capacity_of
 from fanscribe.pipeline.platform import Platform
+from fanscribe.results.learned import Factor
 
 TIMEOUT_S = 5.0
 """How long an endpoint may take to tell of its workers; without an answer they count as cold."""
@@ -27,7 +28,10 @@ async def survey(platform: Platform, endpoints: Iterable[DeployedEndpoint]) -> d
     """The capacity of each endpoint, by its name. An endpoint that does not answer counts as cold."""
     asked = list(endpoints)
     warm = await asyncio.gather(*(_warm(platform, each) for each in asked))
-    return {each.name: _capacity(platform, each, count) for each, count in zip(asked, warm, strict=True)}
+    learned = await asyncio.to_thread(platform.learned.factors) if platform.learned is not None else {}
+    return {
+        each.name: _capacity(platform, each, count, learned) for each, count in zip(asked, warm, strict=True)
+    }
 
 
 def pool_of(endpoint: DeployedEndpoint, platform_name: str) -> str:
@@ -49,13 +53,11 @@ def learned_name(platform_name: str, endpoint: DeployedEndpoint) -> str:
     return f"{platform_name}/{endpoint.name}/{endpoint.variant.id}"
 
 
-def _capacity(platform: Platform, endpoint: DeployedEndpoint, warm: int) -> Capacity:
-    factors = Factors()
-    if platform.learned is not None:
-        name = learned_name(platform.name, endpoint)
-        factors = Factors(
-            platform.learned.factor(name, RUN).value, platform.learned.factor(name, START).value
-        )
+def _capacity(
+    platform: Platform, endpoint: DeployedEndpoint, warm: int, learned: Mapping[tuple[str, str], Factor]
+) -> Capacity:
+    name = learned_name(platform.name, endpoint)
+    factors = Factors(*(learned.get((name, what), Factor()).value for what in (RUN, START)))
     return capacity_of(
         endpoint,
         pool_of(endpoint, platform.name),

@@ -5,7 +5,7 @@
 Transcripts are private: no name, message or log line here holds any of their text.
 """
 
-from fanscribe.results.keys import Kind, SpanDigest, cuts_key, engine_key, file_digest, job_key, task_key
+from fanscribe.results.keys import Kind, cuts_key, engine_key, file_digest, job_key, task_key
 from fanscribe.results.learned import LearnedFactors
 from fanscribe.results.store import Entry, ResultStore, learned_file, open_results
 
@@ -14,7 +14,6 @@ __all__ = [
     "Kind",
     "LearnedFactors",
     "ResultStore",
-    "SpanDigest",
     "cuts_key",
     "engine_key",
     "file_digest",

@@ -9,18 +9,13 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fanscribe.contracts.task import Stage, TaskInput
 from fanscribe.contracts.variant import Variant
 from fanscribe.contracts.version import CONTRACT_VERSION
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 _WHERE_NOT_WHAT = {"audio", "clip", "channel", "contract_version"}
-_FULL_SCALE = 32_768
 
 
 class Kind(StrEnum):
@@ -40,28 +35,6 @@ def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
-class SpanDigest:
-    """The digest of a span's sound, taken block by block: SHA-256 over 16-bit PCM at 16 kHz mono.
-
-    Samples are rounded as the FLAC writer rounds them, so the same sound gives the same digest before it is
-    sent and after it came out of the FLAC. How it is cut into blocks does not matter.
-    """
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256(b"pcm_s16le 16000 1\n")
-
-    def update(self, samples: "NDArray[np.float32]") -> None:
-        """Add the next samples: mono, float32, shape (n,), -1 to 1."""
-        import numpy as np
-
-        whole = np.rint(samples * _FULL_SCALE).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
-        self._hash.update(np.ascontiguousarray(whole).data)
-
-    def hexdigest(self) -> str:
-        """The digest of all samples so far, 64 hex digits."""
-        return self._hash.hexdigest()
-
-
 def file_digest(file: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits, read in blocks. Raises OSError."""
     with file.open("rb") as opened:
@@ -71,9 +44,10 @@ def file_digest(file: Path) -> str:
 def task_key(span_digest: str, stage: Stage, variant: Variant, engine: str, task: TaskInput) -> str:
     """The key of a finished task.
 
-    `span_digest` is a SpanDigest's; `engine` is the name and version that the worker's answers carry (see
-    `engine_key`). Of `task` everything counts that changes the answer; where the audio lies, and at which place
-    of the recording the span stands, does not, so what is kept must have times that count from the span's start.
+    `span_digest` is that of the span's samples (see `pipeline.chunks.Piece`). `engine` is the name and version
+    that the worker's answers carry (see `engine_key`). Of `task` everything counts that changes the answer; where
+    the audio lies, and at which place of the recording the span stands, does not, so what is kept must have times
+    that count from the span's start.
     """
     return _key(Kind.TASK, {**_work(span_digest, stage, variant, task), "engine": engine})
 

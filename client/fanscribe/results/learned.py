@@ -54,7 +54,19 @@ class LearnedFactors:
 
     def factor(self, endpoint: str, what: str) -> Factor:
         """What was learned of one time of an endpoint; 1.0 from no observation when nothing was."""
-        return self._read().get((endpoint, what), Factor())
+        return self.factors().get((endpoint, what), Factor())
+
+    def factors(self) -> dict[tuple[str, str], Factor]:
+        """Everything that was learned, by endpoint and time, read at once."""
+        try:
+            kept = json.loads(self._file.read_bytes())
+            return {
+                (endpoint, what): _factor(entry)
+                for endpoint, times in kept.items()
+                for what, entry in times.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
 
     def learn(self, observations: Iterable[Observation]) -> None:
         """Take in a run's observations. Those without a meaning (a prediction or a time of 0) are left out.
@@ -67,7 +79,7 @@ class LearnedFactors:
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._alone():
-                factors = self._read()
+                factors = self.factors()
                 for each in usable:
                     about = each.endpoint, each.what
                     factors[about] = factors.get(about, Factor()).after(each.observed_s / each.predicted_s)
@@ -81,17 +93,6 @@ class LearnedFactors:
         with open(f"{self._file}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-    def _read(self) -> dict[tuple[str, str], Factor]:
-        try:
-            kept = json.loads(self._file.read_bytes())
-            return {
-                (endpoint, what): _factor(entry)
-                for endpoint, times in kept.items()
-                for what, entry in times.items()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
 
     def _write(self, factors: dict[tuple[str, str], Factor]) -> None:
         kept: dict[str, dict[str, Any]] = {}
