@@ -35,6 +35,25 @@ def test_prefetching_workers_take_what_waits_for_those_that_start() -> None:
     assert forecast([100, 100], plain, 2).makespan_s == pytest.approx(18)
 
 
+def test_no_worker_is_started_for_what_warm_ones_fetch_ahead() -> None:
+    capacity = Capacity(
+        rtf=0.1, start_s=3, scale_delay_s=4, workers_max=4, workers_warm=2, idle_timeout_s=5, prefetch=True
+    )
+    few = forecast([100] * 4, capacity, 4)
+    assert (few.workers, few.makespan_s) == (2, pytest.approx(20))
+    # The fifth waits for longer than the platform looks on: a worker is up 7 s after it was sent.
+    more = forecast([100] * 5, capacity, 4, in_flight=5)
+    assert (more.workers, more.makespan_s) == (3, pytest.approx(20))
+    assert more.tasks[4].start_s == pytest.approx(7)
+
+
+def test_of_two_orders_in_which_jobs_may_be_fetched_ahead_the_worse_one_counts() -> None:
+    capacity = Capacity(rtf=0.1, workers_max=2, workers_warm=2, prefetch=True, supply_s=0.01)
+    # The third chunk can go to either worker; the fourth is sent when the first is done, and may go there again.
+    assert forecast([100] * 4, capacity, 2, in_flight=3).makespan_s == pytest.approx(31)
+    assert forecast([100] * 4, capacity, 2, in_flight=4).makespan_s == pytest.approx(22)
+
+
 def test_cold_workers_join_later_and_their_start_is_paid() -> None:
     capacity = Capacity(rtf=0.1, load_s=3, start_s=5, scale_delay_s=4, workers_max=2, workers_warm=1)
     found = forecast([200, 200], capacity, 2)

@@ -5,12 +5,11 @@ workers are free at once, further ones after a cold start. Figures come from the
 endpoint, corrected by what earlier runs on the same endpoint showed.
 """
 
-import bisect
 import heapq
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,6 +29,7 @@ HEDGE_RATIO = 1.4
 """A task that takes this many times what its peers took is a straggler."""
 
 _HEDGE_FLOOR_S = 2.0
+_APART_S = 1e-6
 _TYPICAL_FROM = 3
 
 
@@ -158,19 +158,27 @@ class Forecast:
 def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_flight: int = 0) -> Forecast:
     """What chunks of these lengths take on up to `width` workers, with `in_flight` jobs (at least `width`).
 
-    A worker is paid from its start to its idle time-out, in whole seconds; a warm one from its first job.
+    A worker is paid from its start to its idle time-out, in whole seconds; a warm one from its first job. Which of
+    the workers that fetch ahead takes a job is the platform's affair: of two orders the worse one counts, so that no
+    plan builds on luck.
     """
+    found = [
+        _forecast(heard_s, capacity, width, in_flight, in_order)
+        for in_order in (False, True)[: 1 + capacity.prefetch]
+    ]
+    return max(found, key=lambda each: each.makespan_s)
+
+
+def _forecast(
+    heard_s: Sequence[float], capacity: Capacity, width: int, in_flight: int, in_order: bool
+) -> Forecast:
     workers = max(1, min(width, capacity.workers_max, len(heard_s)))
     in_flight = max(in_flight, workers)
     warm = min(capacity.workers_warm, workers)
-    ready = capacity.ready_s(workers)
     supplied = [capacity.supply_s * heard for heard in itertools.accumulate(heard_s)]
-    for worker in range(warm, min(workers, len(supplied))):  # the scaler sees a job when it is sent
-        ready[worker] += supplied[worker]
-    # (when it can take a job, turn, worker). Warm workers take one each before any takes a second; workers that
-    # start never come up all at once, so one that prefetches takes two before the next one takes any.
-    takers = [(time, 0 if worker < warm else 2 * worker, worker) for worker, time in enumerate(ready)]
-    heapq.heapify(takers)
+    overdue = itertools.islice(_overdue(heard_s, supplied, capacity, warm, in_flight), workers - warm)
+    ready = [0.0] * warm + [sent + capacity.cold_s for sent in overdue]
+    hands = _Hands(ready, warm, in_order=in_order)
     free = list(ready)
     busy_from: dict[int, float] = {}
     ends: list[float] = []
@@ -180,19 +188,14 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         sent = supplied[index]
         if index >= in_flight:
             sent = max(sent, heapq.heappop(ends) + REACTION_S)
-        time, turn, worker = heapq.heappop(takers)
-        taken = max(time, sent)
+        taken, worker = hands.next(max(sent, taken))
         start = max(taken, free[worker])
         end = start + capacity.task_s(audio_s)
-        first = worker not in busy_from
-        tasks.append(TaskForecast(sent, start, end, worker, first and worker >= warm))
+        tasks.append(TaskForecast(sent, start, end, worker, worker not in busy_from and worker >= warm))
         busy_from.setdefault(worker, start)
         heapq.heappush(ends, end)
         free[worker] = end + capacity.gap_s
-        # Jobs that wait, also those that wait for a worker to start, are fetched ahead by those that are up.
-        up = bisect.bisect_right(ready, start)
-        holds_next = capacity.prefetch and (in_flight > up or (first and worker >= warm))
-        heapq.heappush(takers, (start, turn + 1, worker) if holds_next else (free[worker], 0, worker))
+        hands.busy(worker, free[worker], start if capacity.prefetch else free[worker])
     paid, used = 0, 0
     for worker, ready_at in enumerate(ready):
         begin = ready_at - capacity.paid_start_s if worker >= warm else busy_from.get(worker, ready_at)
@@ -208,6 +211,71 @@ def forecast(heard_s: Sequence[float], capacity: Capacity, width: int, *, in_fli
         paid += math.ceil(end - begin + capacity.idle_timeout_s - 1e-9)
     makespan = max((task.end_s for task in tasks), default=0.0)
     return Forecast(makespan, paid, paid * capacity.price_per_s, used, tuple(tasks))
+
+
+def _overdue(
+    heard_s: Sequence[float], supplied: Sequence[float], capacity: Capacity, warm: int, in_flight: int
+) -> Iterator[float]:
+    """When those jobs are sent that wait so long for the warm workers that the platform starts others for them."""
+    if not warm:
+        yield from supplied
+        return
+    takes = [(0.0, worker) for worker in range(warm)]
+    free = [0.0] * warm
+    ends: list[float] = []
+    for index, audio_s in enumerate(heard_s):
+        sent = supplied[index]
+        if index >= in_flight:
+            sent = max(sent, heapq.heappop(ends) + REACTION_S)
+        taken, worker = heapq.heappop(takes)
+        if taken > sent + capacity.scale_delay_s:
+            yield sent
+        start = max(taken, sent, free[worker])
+        end = start + capacity.task_s(audio_s)
+        heapq.heappush(ends, end)
+        free[worker] = end + capacity.gap_s
+        heapq.heappush(takes, (start if capacity.prefetch else free[worker], worker))
+
+
+class _Hands:
+    """Which worker takes the next job: one that idles, else one that fetches ahead, else whose turn is first.
+
+    Among those that fetch ahead it is the one with the most left to do, or (`in_order`) the first of them. Workers
+    that start come up one after the other, so that the first one takes two jobs before the next one takes any.
+    """
+
+    def __init__(self, ready: Sequence[float], warm: int, *, in_order: bool) -> None:
+        self._in_order = in_order
+        self._free = list(ready)
+        self._room = [time + _APART_S * max(0, worker - warm) for worker, time in enumerate(ready)]
+        self._later = [(time, worker) for worker, time in enumerate(self._room)]
+        heapq.heapify(self._later)
+        self._soonest: list[tuple[float, int]] = []
+        self._ahead: list[tuple[float, float, int]] = []
+
+    def next(self, now: float) -> tuple[float, int]:
+        """When a job that waits since `now` is taken, and by which worker."""
+        while True:
+            while self._later and self._later[0][0] <= now:
+                _, worker = heapq.heappop(self._later)
+                free = self._free[worker]
+                heapq.heappush(self._soonest, (free, worker))
+                heapq.heappush(self._ahead, (worker if self._in_order else -free, free, worker))
+            for heap in (self._soonest, self._ahead):
+                while heap and self._took_one_since(*heap[0][-2:], now):
+                    heapq.heappop(heap)
+            if self._soonest:
+                free, worker = self._soonest[0]
+                return now, worker if free <= now else self._ahead[0][2]
+            now = self._later[0][0]
+
+    def busy(self, worker: int, free: float, room: float) -> None:
+        """A worker took a job: it will be free then, and can take another one from `room` on."""
+        self._free[worker], self._room[worker] = free, room
+        heapq.heappush(self._later, (room, worker))
+
+    def _took_one_since(self, free: float, worker: int, now: float) -> bool:
+        return free != self._free[worker] or self._room[worker] > now
 
 
 def hedge_after_s(expected_s: float, ratios: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from fanscribe.pipeline.cost import Capacity, Forecast, Optimize, forecast
 
@@ -21,7 +22,7 @@ _AS_GOOD = 1.02
 """Makespans and prices this near to the best count as equal; the other figure then decides."""
 
 _LATER_WAVES = 6
-_BISECTIONS = 50
+_BISECTIONS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ def _candidates(work: Work, width: int) -> Iterator[tuple[float, ...]]:
         counts.update(waves * width + extra for extra in range(-2, 1))
     if most <= 4 * width:
         counts.add(most)
+    if work.capacity.prefetch:  # without gaps small chunks cost little, and even out what was dealt unevenly
+        counts.update(waves * width for waves in (7, 9, 12))
     counts.update({work.capacity.workers_warm, *range(2, min(width, 5))})
     for count in sorted(counts):
         if fewest <= count <= most:
@@ -196,27 +199,43 @@ def _fits(size: float, bounds: Bounds) -> bool:
 def _filled(work: Work, workers: int) -> tuple[float, tuple[float, ...]]:
     """The earliest end by which so many workers could hear everything, and chunks that make them end then."""
     ready = work.capacity.ready_s(workers)
+
+    def owned_s(end_s: float) -> float:
+        return sum(each.count * each.size_s for each in _loads(work, ready, end_s))
+
     low, high = 0.0, work.capacity.cold_s + work.capacity.task_s(work.duration_s)
     high += work.capacity.supply_s * work.duration_s
-    while sum(size for _, size in _shape(work, ready, high)) < work.duration_s:
+    while owned_s(high) < work.duration_s:
         low, high = high, 2 * high + 1
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        enough = sum(size for _, size in _shape(work, ready, middle)) >= work.duration_s
-        low, high = (low, middle) if enough else (middle, high)
-    chunks = sorted(_shape(work, ready, high), key=lambda chunk: chunk[0])
-    total = sum(size for _, size in chunks)
-    return high, tuple(size * work.duration_s / total for _, size in chunks)
+        low, high = (low, middle) if owned_s(middle) >= work.duration_s else (middle, high)
+    chunks = sorted(
+        (each.begin_s + number * each.turn_s, each.worker, each.size_s)
+        for each in _loads(work, ready, high)
+        for number in range(each.count)
+    )
+    total = sum(size_s for _, _, size_s in chunks)
+    return high, tuple(size_s * work.duration_s / total for _, _, size_s in chunks)
 
 
-def _shape(work: Work, ready: list[float], end_s: float) -> list[tuple[tuple[float, int], float]]:
-    """The chunks that fill each worker up to `end_s`: when each is taken, and the seconds that it owns."""
+class _Load(NamedTuple):
+    """What one worker does: so many chunks of a size, the first at `begin_s`, the next one `turn_s` later."""
+
+    worker: int
+    count: int
+    size_s: float
+    begin_s: float
+    turn_s: float
+
+
+def _loads(work: Work, ready: list[float], end_s: float) -> Iterator[_Load]:
+    """The work that fills each worker up to `end_s`; none for a worker that is ready too late."""
     capacity, bounds = work.capacity, work.bounds
     rtf = max(capacity.factors.run * capacity.rtf, 1e-6)
     overhead = capacity.factors.run * capacity.overhead_s
     gap, supply = capacity.gap_s, capacity.supply_s
     longest_task = rtf * bounds.longest_s + overhead
-    chunks = []
     first_wave_s = 0.0
     for worker, ready_s in enumerate(ready):
         free_s = end_s - ready_s - supply * first_wave_s + gap
@@ -229,5 +248,4 @@ def _shape(work: Work, ready: list[float], end_s: float) -> list[tuple[tuple[flo
         task = rtf * (size + 2 * bounds.overlap_s) + overhead
         begin = ready_s + supply * (first_wave_s + size)
         first_wave_s += size
-        chunks += [((begin + number * (task + gap), worker), size) for number in range(count)]
-    return chunks
+        yield _Load(worker, count, size, begin, task + gap)
