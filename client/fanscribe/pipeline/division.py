@@ -201,7 +201,7 @@ def _filled(work: Work, workers: int) -> tuple[float, tuple[float, ...]]:
     ready = work.capacity.ready_s(workers)
 
     def owned_s(end_s: float) -> float:
-        return sum(each.count * each.size_s for each in _loads(work, ready, end_s))
+        return sum(each.chunks * each.size_s for each in _loads(work, ready, end_s))
 
     low, high = 0.0, work.capacity.cold_s + work.capacity.task_s(work.duration_s)
     high += work.capacity.supply_s * work.duration_s
@@ -213,7 +213,7 @@ def _filled(work: Work, workers: int) -> tuple[float, tuple[float, ...]]:
     chunks = sorted(
         (each.begin_s + number * each.turn_s, each.worker, each.size_s)
         for each in _loads(work, ready, high)
-        for number in range(each.count)
+        for number in range(each.chunks)
     )
     total = sum(size_s for _, _, size_s in chunks)
     return high, tuple(size_s * work.duration_s / total for _, _, size_s in chunks)
@@ -223,7 +223,7 @@ class _Load(NamedTuple):
     """What one worker does: so many chunks of a size, the first at `begin_s`, the next one `turn_s` later."""
 
     worker: int
-    count: int
+    chunks: int
     size_s: float
     begin_s: float
     turn_s: float
