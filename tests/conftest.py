@@ -35,6 +35,8 @@ def results_dir(_results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = _results_dir / uuid4().hex
     monkeypatch.setenv("FANSCRIBE_RESULTS", str(folder))
     monkeypatch.setenv("FANSCRIBE_RECORDS", str(folder / "runs.jsonl"))
+    for name in ("FANSCRIBE_TRACES", "TRACEPARENT"):
+        monkeypatch.delenv(name, raising=False)
     return folder
 
 

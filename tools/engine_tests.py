@@ -51,6 +51,7 @@ RECIPES: dict[str, Recipe] = {
         needs=(*_WHISPER_BASE, "jiwer>=3.1", "whisper-normalizer>=0.1"),
         tests=("tests/integration/test_whisper_engine.py",),
     ),
+    "combined": Recipe(needs=_WHISPER_BASE),
     "diarize_onnx": Recipe(
         needs=("pyannote.metrics>=4",), tests=("tests/integration/test_diarize_engine.py",)
     ),

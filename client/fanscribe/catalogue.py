@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from fanscribe.contracts.combination import FAMILY, Combination, combine
 from fanscribe.contracts.errors import CatalogueError, UsageError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Variant
@@ -78,10 +79,7 @@ def load_catalogue(endpoints_file: Path | None = None) -> Catalogue:
     if config and endpoints_file:
         for folder in config.project.variants:
             sources += _folder_files(endpoints_file.parent / folder, str(endpoints_file), faults)
-    for label, file in sources:
-        variant = _read_variant(label, file, faults)
-        if variant is None:
-            continue
+    for label, variant in _read(sources, faults):
         for name in (variant.id, *variant.aliases):
             if name == AUTO:
                 faults.append(f"{label}: aliases: {AUTO!r} is reserved")
@@ -102,21 +100,38 @@ def builtin_variants() -> Iterator[tuple[str, Variant]]:
 
     Whether they fit together is not asked; what cannot be read is left out, since `load_catalogue` reports it.
     """
-    yield from _readable(_builtin_files())
+    yield from _read(_builtin_files(), [])
 
 
 def own_variants(endpoints_file: Path) -> Iterator[tuple[str, Variant]]:
     """Each variant that can be read in the folders that endpoints.toml names, behind its file's path."""
     ignored: list[str] = []
     if (config := read_endpoints_file(endpoints_file, ignored)) is not None:
+        files: list[tuple[str, Traversable]] = []
         for folder in config.project.variants:
-            yield from _readable(_folder_files(endpoints_file.parent / folder, str(endpoints_file), ignored))
+            files += _folder_files(endpoints_file.parent / folder, str(endpoints_file), ignored)
+        labels = {label for label, _ in files}
+        # A combination of one's own may have built-in parts.
+        read = _read([*_builtin_files(), *files], ignored)
+        yield from ((label, variant) for label, variant in read if label in labels)
 
 
-def _readable(files: Iterable[tuple[str, Traversable]]) -> Iterator[tuple[str, Variant]]:
+def _read(files: Iterable[tuple[str, Traversable]], faults: list[str]) -> Iterator[tuple[str, Variant]]:
+    """The variants of these files; combinations come last, since they are made of the others."""
+    known: dict[str, Variant] = {}
+    combinations: list[tuple[str, Combination]] = []
     for label, file in files:
-        if (variant := _read_variant(label, file, [])) is not None:
-            yield label, variant
+        described = _read_file(label, file, faults)
+        if isinstance(described, Combination):
+            combinations.append((label, described))
+        elif described is not None:
+            known.setdefault(described.id, described)
+            yield label, described
+    for label, combination in combinations:
+        try:
+            yield label, combine(combination, known)
+        except ValueError as error:
+            faults.append(f"{label}: {error}")
 
 
 def _deployed(
@@ -163,9 +178,11 @@ def _folder_files(folder: Path, named_by: str, faults: list[str]) -> list[tuple[
     return [(str(file), file) for file in sorted(folder.glob("*.yaml"))]
 
 
-def _read_variant(label: str, file: Traversable, faults: list[str]) -> Variant | None:
+def _read_file(label: str, file: Traversable, faults: list[str]) -> Variant | Combination | None:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and data.get("family") == FAMILY:
+            return Combination.model_validate(data)
         return Variant.model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         faults.append(f"{label}: cannot be read: {' '.join(str(error).split())}")

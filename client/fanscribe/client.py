@@ -1,31 +1,31 @@
 """Client and AsyncClient: a recording in, a transcript out."""
 
 import asyncio
-import threading
+import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError as FutureCancelledError
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from fanscribe.connection import Connection, PlatformChoice, connect
 from fanscribe.contracts.errors import DeadlineError, UsageError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.transcript import Transcript
+from fanscribe.loop_thread import LoopThread
 from fanscribe.pipeline.events import Event, Listener, State, ignore
 from fanscribe.pipeline.plan import Plan
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import Request, make_request
 from fanscribe.pipeline.run import Recording, plan_for, transcribe
+from fanscribe.remote import Remote, transcribe_remotely
+from fanscribe.remote_connection import RemoteConnection, connect_remote
 from fanscribe.results import LearnedFactors, learned_file, open_results
 from fanscribe.run_records import keep, record_of, records_file
 from fanscribe.source import Audio, local_file, name_of, public_address
-
-T = TypeVar("T")
+from fanscribe.trace import Recorder, traces_file, tracing
 
 _END = object()
 
@@ -65,6 +65,10 @@ class AsyncClient:
     `platform` is auto, local or runpod; auto takes Runpod when there is a key and endpoints.toml names
     endpoints, else the local platform. `endpoints` is the path of endpoints.toml (else FANSCRIBE_ENDPOINTS,
     else ./endpoints.toml for Runpod, else the built-in ones for local). `api_key` replaces RUNPOD_API_KEY.
+    `trace` is a file to which the trace of each request is added; else FANSCRIBE_TRACES names a folder for them.
+    With `orchestrator`, a name in endpoints.toml ("orchestrator" stands for whichever it has) or the id of an endpoint
+    on Runpod, each request goes there as one job; a file that does not fit into it goes by way of the bucket that
+    FANSCRIBE_UPLOADS names (s3://bucket/prefix), or the local platform's own store.
     A local platform that is started for the client ends with `aclose`, the `async with` block or the process.
     """
 
@@ -75,6 +79,8 @@ class AsyncClient:
         endpoints: str | Path | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
+        trace: str | Path | None = None,
+        orchestrator: str | None = None,
     ) -> None:
         if platform not in list(PlatformChoice):
             raise UsageError(f"platform {platform!r}: choose one of {', '.join(PlatformChoice)}")
@@ -82,7 +88,10 @@ class AsyncClient:
         self._endpoints = Path(endpoints) if endpoints is not None else None
         self._api_key = api_key
         self._base_url = base_url
+        self._trace = Path(trace) if trace is not None else None
+        self._orchestrator = orchestrator
         self._connection: Connection | None = None
+        self._remote: RemoteConnection | None = None
         self._connecting = asyncio.Lock()
         self._running: set[asyncio.Task[Transcript]] = set()
 
@@ -112,8 +121,12 @@ class AsyncClient:
     async def plan(self, audio: Audio, **options: Any) -> Plan:
         """What `transcribe` would do, with its predicted seconds and dollars; no job is made.
 
-        Raises UsageError for a wrong option or file.
+        Raises UsageError for a wrong option or file, and for a client with an orchestrator, which plans by itself.
         """
+        if self._orchestrator is not None:
+            raise UsageError(
+                "an orchestrator makes its own plan, when it has the audio: leave one of the two out"
+            )
         request, name = make_request(**options), name_of(audio)
         async with local_file(audio, lambda share: None) as file:
             connection = await self.connect()
@@ -140,6 +153,19 @@ class AsyncClient:
                 )
             return self._connection
 
+    async def _hosted(self, name: str) -> RemoteConnection:
+        """The open connection to the orchestrator; the first call opens it."""
+        async with self._connecting:
+            if self._remote is None:
+                self._remote = await connect_remote(
+                    self._choice,
+                    name,
+                    endpoints_file=self._endpoints,
+                    api_key=self._api_key,
+                    base_url=self._base_url,
+                )
+            return self._remote
+
     async def aclose(self) -> None:
         """Stop what was submitted, close the connection, end a local platform that was started for this client."""
         running = list(self._running)
@@ -147,12 +173,38 @@ class AsyncClient:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         async with self._connecting:
-            connection, self._connection = self._connection, None
+            connections = (self._connection, self._remote)
+            self._connection = self._remote = None
         self._connecting = asyncio.Lock()  # the next use may be in another event loop
-        if connection is not None:
-            await connection.close()
+        for connection in connections:
+            if connection is not None:
+                await connection.close()
 
     async def _transcribe(self, audio: Audio, request: Request, listener: Listener) -> Transcript:
+        file = self._trace or traces_file(os.environ)
+        about = {"model": request.model, "speaker_detection": request.speaker_detection.value}
+        async with tracing(file, about, os.environ.get("TRACEPARENT")) as recorder:
+            return await self._recorded(audio, request, listener, recorder)
+
+    async def _recorded(
+        self, audio: Audio, request: Request, listener: Listener, recorder: Recorder
+    ) -> Transcript:
+        try:
+            async with asyncio.timeout(request.deadline_s) as limit:
+                if self._orchestrator is not None:
+                    name, until = self._orchestrator, limit.when()
+                    return await self._sent(name, audio, request, listener, recorder, until)
+                return await self._fanned_out(audio, request, listener, recorder)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineError(
+                f"{name_of(audio)}: not done within the deadline of {request.deadline_s:g} s; its jobs were cancelled"
+            ) from error
+
+    async def _fanned_out(
+        self, audio: Audio, request: Request, listener: Listener, recorder: Recorder
+    ) -> Transcript:
         name = name_of(audio)
         loop = asyncio.get_running_loop()
 
@@ -161,20 +213,33 @@ class AsyncClient:
                 listener, Event("prepare", Stage.PREPARE, State.PREPARING, share, f"downloading {name}")
             )
 
-        try:
-            async with asyncio.timeout(request.deadline_s) as limit, local_file(audio, downloaded) as file:
+        async with recorder.entered("fetch", local_file(audio, downloaded)) as file:
+            with recorder.step("connect"):
                 connection = await self.connect()
-                recording = Recording(file, name, public_address(audio))
-                platform = _remembering(connection.platform)
-                transcript = await transcribe(recording, request, connection.catalogue, platform, listener)
-                await asyncio.to_thread(_note, transcript, platform)
-                return transcript
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineError(
-                f"{name}: not done within the deadline of {request.deadline_s:g} s; its jobs were cancelled"
-            ) from error
+            recording = Recording(file, name, public_address(audio))
+            platform, catalogue = _remembering(connection.platform), connection.catalogue
+            transcript = await transcribe(recording, request, catalogue, platform, listener, recorder)
+            await asyncio.to_thread(_note, transcript, platform)
+            return transcript
+
+    async def _sent(
+        self,
+        orchestrator: str,
+        audio: Audio,
+        request: Request,
+        listener: Listener,
+        recorder: Recorder,
+        until: float | None,
+    ) -> Transcript:
+        """The transcript that an orchestrator makes. `until` is the deadline by the event loop's clock."""
+        with recorder.step("connect"):
+            connection = await self._hosted(orchestrator)
+        platform = connection.platform
+        remote = Remote(platform.endpoint(connection.endpoint_id), connection.uploads or platform.objects)
+        with recorder.step("orchestrator"):
+            transcript = await transcribe_remotely(remote, audio, request, listener, until)
+        await asyncio.to_thread(_note, transcript, platform)
+        return transcript
 
 
 def _remembering(platform: Platform) -> Platform:
@@ -192,7 +257,7 @@ def _note(transcript: Transcript, platform: Platform) -> None:
 class Handle:
     """A transcription under way, for code without an event loop."""
 
-    def __init__(self, loop: "_LoopThread", inner: AsyncHandle) -> None:
+    def __init__(self, loop: LoopThread, inner: AsyncHandle) -> None:
         self._loop = loop
         self._inner = inner
 
@@ -233,9 +298,18 @@ class Client:
         endpoints: str | Path | None = None,
         api_key: str | None = None,
         base_url: str | None = None,
+        trace: str | Path | None = None,
+        orchestrator: str | None = None,
     ) -> None:
-        self._loop = _LoopThread()
-        self._inner = AsyncClient(platform=platform, endpoints=endpoints, api_key=api_key, base_url=base_url)
+        self._loop = LoopThread()
+        self._inner = AsyncClient(
+            platform=platform,
+            endpoints=endpoints,
+            api_key=api_key,
+            base_url=base_url,
+            trace=trace,
+            orchestrator=orchestrator,
+        )
         # For callers who forget to close: when the client is collected, at the latest when the process ends.
         weakref.finalize(self, self._loop.close, self._inner.aclose)
 
@@ -263,80 +337,3 @@ class Client:
     def close(self) -> None:
         """End what was started for this client; it can be used again afterwards."""
         self._loop.close(self._inner.aclose)
-
-
-class _LoopThread:
-    """An event loop in a daemon thread, started at its first use."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result. An interrupt in the caller's thread cancels it and waits until it has stopped."""
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise RuntimeError(
-                "called from on_progress, which runs in the client's own thread: use another one"
-            )
-        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._started())
-        try:
-            return future.result()
-        except FutureCancelledError as error:
-            raise asyncio.CancelledError from error
-        except BaseException:
-            if not future.done():
-                self._cancel_and_wait(future)
-            raise
-
-    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a last coroutine and stop the loop; in the loop's own thread without waiting for either."""
-        with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is None or thread is None:
-            return
-        ending = asyncio.run_coroutine_threadsafe(_ending(last), loop)
-        if threading.current_thread() is thread:
-            ending.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
-            return
-        try:
-            ending.result()
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-    def _started(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="fanscribe-client", daemon=True
-                )
-                self._thread.start()
-            return self._loop
-
-    def _cancel_and_wait(self, future: "Future[T]") -> None:
-        # Cancelling the concurrent future resolves it at once, so the loop is asked when its tasks are gone.
-        future.cancel()
-        assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(_settle(), self._loop).result()
-
-
-async def _settle() -> None:
-    """Wait until the cancelled tasks of this loop have done their own cleaning up."""
-    others = [
-        task for task in asyncio.all_tasks() if task is not asyncio.current_task() and task.cancelling()
-    ]
-    await asyncio.gather(*others, return_exceptions=True)
-
-
-async def _ending(last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await last()
-    await asyncio.get_running_loop().shutdown_default_executor()

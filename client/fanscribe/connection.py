@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -75,10 +75,8 @@ async def connect(
     Raises UsageError when Runpod is asked for without key or deployment, CatalogueError for faults in
     endpoints.toml, PlatformError when the local platform cannot start.
     """
-    key = (api_key or runpod_key(environment) or "").strip() or None
-    if key and not (key.isascii() and key.isprintable()):
-        raise UsageError("the API key (RUNPOD_API_KEY) holds characters that no key has: copy it again")
-    file = endpoints_file or _default_file(environment)
+    key = usable_key(api_key, environment)
+    file = endpoints_file or default_file(environment)
     found: tuple[DeployedEndpoint, ...] | None = None
     if choice is PlatformChoice.AUTO:
         choice = PlatformChoice.LOCAL
@@ -90,7 +88,15 @@ async def connect(
     if choice is PlatformChoice.RUNPOD:
         url = base_url or environment.get("RUNPOD_ENDPOINT_BASE_URL")
         return await _runpod(key, file, url, environment, found)
-    return await _local(endpoints_file or _named_file(environment), environment)
+    return await _local(endpoints_file or named_file(environment), environment)
+
+
+def usable_key(given: str | None, environment: Mapping[str, str]) -> str | None:
+    """The key that was given, else Runpod's own; None without one. Raises UsageError for one that no key can be."""
+    key = (given or runpod_key(environment) or "").strip() or None
+    if key and not (key.isascii() and key.isprintable()):
+        raise UsageError("the API key (RUNPOD_API_KEY) holds characters that no key has: copy it again")
+    return key
 
 
 def runpod_key(environment: Mapping[str, str]) -> str | None:
@@ -114,13 +120,15 @@ def _already_up(status: Mapping[str, Any], catalogue: Catalogue) -> Iterator[Dep
             yield DeployedEndpoint(each["name"], each["name"], variant, Workers(min=min(low, high), max=high))
 
 
-def _named_file(environment: Mapping[str, str]) -> Path | None:
+def named_file(environment: Mapping[str, str]) -> Path | None:
+    """The endpoints.toml that FANSCRIBE_ENDPOINTS names."""
     named = environment.get("FANSCRIBE_ENDPOINTS")
     return Path(named) if named else None
 
 
-def _default_file(environment: Mapping[str, str]) -> Path | None:
-    named = _named_file(environment)
+def default_file(environment: Mapping[str, str]) -> Path | None:
+    """The endpoints.toml that the environment names, else the one of this folder, if there is one."""
+    named = named_file(environment)
     if named is not None:
         return named
     here = Path(ENDPOINTS_FILE)
@@ -160,8 +168,7 @@ async def _runpod(
         if found is None:
             found = await _deployed(account.runpod(key, environment), file, catalogue.variants)
         catalogue = _with_ids(catalogue, file, found)
-    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
-    return Connection(Platform(http, base_url or RUNPOD_URL, key, "runpod"), catalogue, "runpod")
+    return Connection(runpod_face(key, base_url), catalogue, "runpod")
 
 
 async def _deployed(
@@ -169,7 +176,7 @@ async def _deployed(
 ) -> tuple[DeployedEndpoint, ...]:
     """The endpoints of the file's project that are there, asked of a management API, which is closed."""
     try:
-        return await deployed_endpoints(management, _project(file), variants)
+        return await deployed_endpoints(management, project_of(file), variants)
     finally:
         await management.http.aclose()
 
@@ -184,7 +191,8 @@ def _with_ids(catalogue: Catalogue, file: Path, deployed: Iterable[DeployedEndpo
     return catalogue.deployed(named)
 
 
-def _project(file: Path) -> str:
+def project_of(file: Path) -> str:
+    """The name of the project that endpoints.toml is about. Raises CatalogueError."""
     faults: list[str] = []
     read = read_endpoints_file(file, faults)
     if read is None:
@@ -226,41 +234,59 @@ async def _started(specs: "list[EndpointSpec]") -> "RunningPlatform":
         raise
 
 
-def _elsewhere(environment: Mapping[str, str]) -> "RunningPlatform | None":
-    """A local platform that others run, as in a container: FANSCRIBE_LOCAL_URL, and FANSCRIBE_LOCAL_KEY."""
-    from fanscribe.local.process import KEY_VARIABLE, RunningPlatform
-
-    url = environment.get("FANSCRIBE_LOCAL_URL", "").rstrip("/")
-    return RunningPlatform(url, environment.get(KEY_VARIABLE) or "local", 0) if url else None
-
-
-async def _local(endpoints_file: Path | None, environment: Mapping[str, str]) -> Connection:
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """The local platform's errors as ours. Raises UsageError where it is not installed."""
     try:
         from fanscribe.local.process import PlatformError as LocalPlatformError
-        from fanscribe.local.process import find
         from fanscribe.local.spec import SpecError
     except ImportError as error:
         raise UsageError(
             f"the local platform is not installed ({error.name} is missing): pip install 'fanscribe[local]'"
         ) from error
-    catalogue = local_catalogue(endpoints_file)
     try:
-        running = _elsewhere(environment) or await asyncio.to_thread(find)
-        owned = running is None
-        if running is None:
-            running = await _started(local_specs(endpoints_file))
-        else:
-            if endpoints_file is not None:
-                catalogue = await _on_managed(running, endpoints_file, catalogue)
-            else:
-                status = await asyncio.to_thread(running.status)
-                catalogue = catalogue.deployed(_already_up(status, catalogue))
+        yield
     except SpecError as error:
         raise UsageError(str(error)) from error
     except LocalPlatformError as error:
         raise PlatformError(str(error)) from error
-    # A platform on this machine is never reached through a proxy.
+
+
+async def open_local(
+    specs: "Callable[[], list[EndpointSpec]]", environment: Mapping[str, str]
+) -> "tuple[RunningPlatform, bool]":
+    """The local platform that is up, else a new one for the endpoints that `specs` gives; whether it is ours to end.
+
+    Raises UsageError, and PlatformError when it cannot start.
+    """
+    with _translated():
+        from fanscribe.local.process import elsewhere, find
+
+        running = elsewhere(environment) or await asyncio.to_thread(find)
+        return (running, False) if running is not None else (await _started(specs()), True)
+
+
+def local_face(running: "RunningPlatform") -> Platform:
+    """How a local platform is called, never through a proxy."""
     http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False)
     objects = ObjectStore(http, running.url, running.key)
-    platform = Platform(http, f"{running.url}/v2", running.key, "local", objects)
-    return Connection(platform, catalogue, "local", running if owned else None)
+    return Platform(http, f"{running.url}/v2", running.key, "local", objects)
+
+
+def runpod_face(key: str, base_url: str | None) -> Platform:
+    """How Runpod is called; `base_url` leads elsewhere."""
+    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
+    return Platform(http, base_url or RUNPOD_URL, key, "runpod")
+
+
+async def _local(endpoints_file: Path | None, environment: Mapping[str, str]) -> Connection:
+    with _translated():
+        catalogue = local_catalogue(endpoints_file)
+    running, owned = await open_local(lambda: local_specs(endpoints_file), environment)
+    with _translated():
+        if not owned and endpoints_file is not None:
+            catalogue = await _on_managed(running, endpoints_file, catalogue)
+        elif not owned:
+            status = await asyncio.to_thread(running.status)
+            catalogue = catalogue.deployed(_already_up(status, catalogue))
+    return Connection(local_face(running), catalogue, "local", running if owned else None)

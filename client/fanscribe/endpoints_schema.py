@@ -19,6 +19,7 @@ OWN_ENV_PREFIXES = (
     "FANSCRIBE_CACHED_MODEL",
     "FANSCRIBE_PREFETCH",
     "FANSCRIBE_DEPLOYMENT",
+    "FANSCRIBE_EXECUTION_TIMEOUT_S",
 )
 """Environment entries that `fanscribe deploy` writes itself."""
 

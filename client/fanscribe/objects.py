@@ -4,14 +4,17 @@ The local platform has such a store under /objects. It answers a PUT with the ad
 can be read, and holds it until it is deleted or its lifetime is over.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
 import httpx
 
-from fanscribe.contracts.errors import AnswerError, TransportError
+from fanscribe.contracts.errors import AnswerError, FanscribeError, TransportError
 from fanscribe.endpoint import refusal
+from fanscribe.pipeline.cleanup import to_its_end
 
 _BLOCK_BYTES = 1 << 20
 
@@ -24,11 +27,35 @@ class ObjectStore:
         self._url = f"{url.rstrip('/')}/objects"
         self._headers = {"Authorization": f"Bearer {api_key}"}
 
-    async def put(self, file: Path) -> str:
-        """Store a file, streamed, and give the address under which workers can read it."""
-        headers = {**self._headers, "Content-Length": str(file.stat().st_size)}
+    async def put(self, file: Path, report: Callable[[float], None] = lambda share: None) -> str:
+        """Store a file, streamed, and give the address under which workers can read it.
+
+        `report` gets the share that was sent, 0 to 1. When this is cancelled, nothing stays stored.
+        """
+        body = _Body(file, report)
+        sending = asyncio.ensure_future(self._put(body))
         try:
-            response = await self._http.put(self._url, content=_blocks(file), headers=headers)
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            if not body.whole:  # half a body is not kept; of a whole one only the answer tells where it lies
+                sending.cancel()
+            with contextlib.suppress(
+                FanscribeError, TimeoutError
+            ):  # the store's own lifetime is the net below
+                await to_its_end(self._taken_back(sending))
+            sending.cancel()
+            raise
+
+    async def _taken_back(self, sending: "asyncio.Future[str]") -> None:
+        await asyncio.wait({sending})
+        if not sending.cancelled() and sending.exception() is None:
+            await self.delete(sending.result())
+
+    async def _put(self, body: "_Body") -> str:
+        headers = {**self._headers, "Content-Length": str(body.size_bytes)}
+        try:
+            async with body:
+                response = await self._http.put(self._url, content=body, headers=headers)
         except httpx.HTTPError as error:
             raise TransportError(f"the platform's object store could not be reached: {error}") from error
         if not response.is_success:
@@ -48,7 +75,26 @@ class ObjectStore:
             raise TransportError(f"an object could not be removed from the platform: {error}") from error
 
 
-async def _blocks(file: Path) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(file, "rb") as opened:
-        while block := await opened.read(_BLOCK_BYTES):
+class _Body:
+    """A file on its way. `whole`: its last block was handed over, so that the store may have all of it."""
+
+    def __init__(self, file: Path, report: Callable[[float], None]) -> None:
+        self.size_bytes = file.stat().st_size
+        self.whole = False
+        self._file = file
+        self._report = report
+
+    async def __aenter__(self) -> None:
+        self._opened = await anyio.open_file(self._file, "rb")
+
+    async def __aexit__(self, *_: object) -> None:
+        # Not left to the iterator, which whoever breaks off in the middle does not end.
+        await self._opened.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        sent = 0
+        while block := await self._opened.read(_BLOCK_BYTES):
+            sent += len(block)
+            self.whole = sent >= self.size_bytes
             yield block
+            self._report(min(sent / self.size_bytes, 1.0))

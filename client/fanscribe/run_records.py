@@ -1,7 +1,6 @@
 """What tasks took and cost, kept from run to run for `fanscribe stats`. No text, no names of files."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fanscribe.contracts.transcript import TaskRecord
+from fanscribe.line_file import append
 
 MAX_BYTES = 16 * 1024 * 1024
 """How large the file becomes before its older half is dropped: some ten thousand tasks."""
@@ -81,17 +81,7 @@ def keep(file: Path, records: Iterable[RunRecord]) -> None:
     if not text:
         return
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(descriptor, "r+b", closefd=True) as opened:
-            fcntl.flock(opened, fcntl.LOCK_EX)
-            opened.seek(0, os.SEEK_END)
-            if opened.tell() > MAX_BYTES:
-                opened.seek(-MAX_BYTES // 2, os.SEEK_END)
-                newer = opened.read().partition(b"\n")[2]
-                opened.truncate(0)
-                opened.write(newer)
-            opened.write(text.encode())
+        append(file, text, MAX_BYTES)
     except OSError as error:
         _log.warning("%s cannot be written (%s): no run records are kept", file, error.strerror or error)
 

@@ -81,12 +81,13 @@ def answer(
 ) -> dict[str, Any]:
     """The job's output in the format that the task asks for. Raises Refused when it is too large to travel.
 
-    Words get the speakers of the turns that came with the task, or of the diarization in the result.
+    Words get the speakers of the turns that came with the task, or of the diarization in the result where the engine
+    has not named them itself.
     """
     if isinstance(task, TranscribeInput) and isinstance(result, TranscribeResult):
         if task.diarization_segments:
             result.segments = assign_speakers(result.segments, task.diarization_segments)
-        elif found := result.diarization:
+        elif (found := result.diarization) and not all(segment.speaker for segment in result.segments):
             result.segments = assign_speakers(result.segments, found.segments, found.exclusive_segments)
     about = {name: getattr(provenance, name) for name in Provenance.model_fields}
     fields = {name: getattr(result, name) for name in type(result).model_fields}

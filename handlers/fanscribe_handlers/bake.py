@@ -7,12 +7,11 @@ model needs HF_TOKEN in the environment of the build; it is read there and writt
 import os
 import shutil
 import sys
-from importlib import resources
 from pathlib import Path
 
 from fanscribe.contracts.variant import Variant
 from fanscribe_handlers.models import ModelMissing, Places, locate
-from fanscribe_handlers.settings import SettingsError, read_variant
+from fanscribe_handlers.settings import SettingsError, family_of, read_variant
 
 
 def main(arguments: list[str]) -> int:
@@ -38,9 +37,9 @@ def main(arguments: list[str]) -> int:
 
 def named(name: str) -> Variant:
     """The built-in variant with this id, of whichever family. Raises SettingsError."""
-    for family in resources.files("fanscribe_handlers").iterdir():
-        if (family / "variants" / f"{name}.yaml").is_file():
-            return read_variant({"FANSCRIBE_VARIANT": name}, family.name)
+    family = family_of(name)
+    if family is not None:
+        return read_variant({"FANSCRIBE_VARIANT": name}, family)
     raise SettingsError(f"there is no variant {name!r}: `fanscribe engines list` shows those there are")
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def join(main: Path, parts: Mapping[str, Path], root: Path) -> Path:
-    """A folder below `root` with links to everything in `main`, and to each of `parts` under its name.
+def join(main: Path | None, parts: Mapping[str, Path], root: Path) -> Path:
+    """A folder below `root` with links to everything in `main` (None: nothing), and to each of `parts` under its name.
 
     A name may have slashes (`organisation/name`). The folder is called after what it holds, so it is made once, also
     when several workers start together. Raises ValueError where a name is taken in `main`.
@@ -21,7 +21,7 @@ def join(main: Path, parts: Mapping[str, Path], root: Path) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=root, prefix=".making-"))
     try:
-        for entry in main.iterdir():
+        for entry in main.iterdir() if main else ():
             (made / entry.name).symlink_to(entry.absolute())
         for name, folder in parts.items():
             link = made / name

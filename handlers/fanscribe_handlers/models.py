@@ -7,12 +7,14 @@ a download from the hub.
 A model of several repositories (`also` in its variant file) is one folder too: the files of its own repository,
 and each further repository in a sub-folder by its name (`pyannote/segmentation-3.0/pytorch_model.bin`). The operator
 gives such a folder; from the other places, where each repository may lie elsewhere, it is made of links.
+
+The model of a combination is one folder as well: the model of each part in a sub-folder by the part's id.
 """
 
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -72,6 +74,10 @@ class Places:
         store = Path(environ.get(MODEL_STORE_VARIABLE) or MODEL_STORE)
         return cls(given, store, user_cache_path("fanscribe") / "models", token)
 
+    def of_part(self, name: str) -> "Places":
+        """The places of a part of a combination: the operator's folder has a sub-folder for each."""
+        return replace(self, given=self.given / name if self.given else None)
+
 
 def locate(
     variant: Variant,
@@ -84,6 +90,8 @@ def locate(
     When everything lies in the Model Store, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE are set in `environ`, so that no
     library asks the hub again. Raises ModelMissing when no place has the model, or one of its repositories.
     """
+    if variant.parts:
+        return _locate_parts(variant, places, environ, report)
     model = variant.model
     main = _first(
         variant.id,
@@ -104,6 +112,18 @@ def locate(
     if not parts:
         return main.folder
     return join(main.folder, {repo: found.folder for repo, found in parts.items()}, places.cache / "joined")
+
+
+def _locate_parts(
+    variant: Variant, places: Places, environ: MutableMapping[str, str], report: Report
+) -> Path:
+    """One folder with a sub-folder for each part. The hub stays in reach unless no part needs it."""
+    asked: dict[str, str] = {}  # what one part alone would do without must not be kept from the others
+    found = {part.id: locate(part, places.of_part(part.id), asked, report) for part in variant.parts}
+    offline_where_stored(variant, places, environ)
+    if places.given is not None and all(found[name] == places.given / name for name in found):
+        return places.given
+    return join(None, found, places.cache / "joined")
 
 
 def _part(variant: str, part: Model, places: Places, report: Report) -> "_Found":
@@ -143,10 +163,12 @@ def offline_where_stored(variant: Variant, places: Places, environ: MutableMappi
 
     To be called before an engine's libraries are imported: they read these variables then.
     """
+    fetched = [model for model in variant.models if not variant.parts or model.source == "huggingface"]
     with contextlib.suppress(_NotHere):
-        for part in (variant.model, *variant.model.also):
-            _model_store(part, places)
-        _go_offline(environ)
+        for model in fetched:
+            _model_store(model, places)
+        if fetched:
+            _go_offline(environ)
 
 
 def _go_offline(environ: MutableMapping[str, str]) -> None:
@@ -159,6 +181,9 @@ def broken_promise(variant: Variant, places: Places) -> str | None:
     Promised are the folder given by the operator, a repository that the Model Store has, and bundled weights. It
     looks for files and reads none, so it takes milliseconds.
     """
+    if variant.parts:
+        broken = (broken_promise(part, places.of_part(part.id)) for part in variant.parts)
+        return "; ".join(each for each in broken if each is not None) or None
     model, faults = variant.model, []
     promises: list[tuple[str, Callable[[], Path]]] = []
     if places.given is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from fanscribe.contracts.combination import FAMILY, Combination, combination_of, combine
 from fanscribe.contracts.variant import Variant
 
 DEFAULT_MAX_BYTES = 2_000_000_000
@@ -56,31 +57,72 @@ class Settings:
 def read_variant(environ: Mapping[str, str], family: str) -> Variant:
     """The variant that FANSCRIBE_VARIANT_JSON spells out, or that FANSCRIBE_VARIANT names in the family's folder.
 
-    Raises SettingsError.
+    A worker that combines others may be told the ids of its parts instead, in FANSCRIBE_VARIANTS. Raises SettingsError.
     """
     if spelled := environ.get("FANSCRIBE_VARIANT_JSON"):
         try:
             variant = Variant.model_validate_json(spelled)
         except ValidationError as error:
             raise SettingsError(f"FANSCRIBE_VARIANT_JSON is not a variant: {_first(error)}") from error
+    elif family == FAMILY and (listed := environ.get("FANSCRIBE_VARIANTS")):
+        ids = [each.strip() for each in listed.split(",") if each.strip()]
+        try:
+            variant = _combined(combination_of(ids))
+        except ValidationError as error:
+            raise SettingsError(f"FANSCRIBE_VARIANTS is {listed!r}: {_first(error)}") from error
+        except ValueError as error:
+            raise SettingsError(f"FANSCRIBE_VARIANTS is {listed!r}: {error}") from error
     else:
-        folder = resources.files(f"fanscribe_handlers.{family}") / "variants"
-        known = sorted(
-            entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
-        )
         name = environ.get("FANSCRIBE_VARIANT", "")
+        known = sorted(_ids(family))
         if name not in known:
             raise SettingsError(f"FANSCRIBE_VARIANT is {name!r}: set it to one of {', '.join(known)}")
-        data = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
         try:
-            variant = Variant.model_validate(data)
-        except ValidationError as error:
-            raise SettingsError(f"the variant file {name}.yaml is wrong: {_first(error)}") from error
+            variant = _from_file(name, family)
+        except ValueError as error:  # pydantic's too
+            first = _first(error) if isinstance(error, ValidationError) else str(error)
+            raise SettingsError(f"the variant file {name}.yaml is wrong: {first}") from error
     if variant.family != family:
         raise SettingsError(
             f"{variant.id} belongs to the family {variant.family}, but this worker runs {family}"
         )
     return variant
+
+
+def family_of(name: str) -> str | None:
+    """The family of the built-in variant with this id; None where there is none."""
+    families = (entry.name for entry in resources.files("fanscribe_handlers").iterdir())
+    return next((family for family in sorted(families) if name in _ids(family)), None)
+
+
+def _ids(family: str) -> list[str]:
+    """The ids of a family's built-in variants."""
+    folder = resources.files("fanscribe_handlers") / family / "variants"
+    if not folder.is_dir():
+        return []
+    return [entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+
+
+def _from_file(name: str, family: str) -> Variant:
+    """A built-in variant. Raises ValueError."""
+    file = resources.files("fanscribe_handlers") / family / "variants" / f"{name}.yaml"
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if family == FAMILY:
+        return _combined(Combination.model_validate(data))
+    return Variant.model_validate(data)
+
+
+def _combined(combination: Combination) -> Variant:
+    """A combination of built-in variants. Raises ValueError."""
+    families = {name: family_of(name) for name in combination.parts}
+    if not {None, FAMILY}.isdisjoint(families.values()):
+        # All of them, so that the error can name those there are.
+        folder = resources.files("fanscribe_handlers")
+        families = {name: entry.name for entry in folder.iterdir() for name in _ids(entry.name)}
+    known = {
+        name: _from_file(name, family) for name, family in families.items() if family and family != FAMILY
+    }
+    return combine(combination, known)
 
 
 def _cores() -> int:

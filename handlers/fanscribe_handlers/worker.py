@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from fanscribe import logs
 from fanscribe.contracts.errors import (
     AudioError,
     AudioRefusedError,
@@ -43,6 +44,7 @@ from fanscribe_handlers.fitness import checks
 from fanscribe_handlers.loading import Loading
 from fanscribe_handlers.models import ModelMissing, Places, locate, offline_where_stored
 from fanscribe_handlers.reporting import Reports, Send
+from fanscribe_handlers.room import ram_bytes, refuse_too_little_room, vram_bytes
 from fanscribe_handlers.settings import Settings, SettingsError
 
 GRACE_S = 0.8
@@ -62,12 +64,12 @@ def serve(make_engine: Callable[[int], Engine], family: str) -> None:
     The environment says which variant and how (see `Settings`); a wrong one ends the process with status 2.
     The model begins to load before the SDK is imported, which takes more than a second, so that both overlap.
     """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # At its default level the SDK logs what handlers return, which is what people said.
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
     try:
+        logs.configure(os.environ)
         settings = Settings.from_env(os.environ, family)
-    except SettingsError as error:
+    except (SettingsError, UsageError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     # Before the engine's libraries are loaded: OpenMP's threads wait for each other by spinning. Beside another
@@ -96,8 +98,8 @@ def serve(make_engine: Callable[[int], Engine], family: str) -> None:
 
 
 def _install_hint(variant: Variant, error: ImportError) -> str:
-    extra = variant.family.replace("_", "-")
-    return f"{variant.id}: a library of its engine is missing ({error}): pip install 'fanscribe[{extra}]'"
+    extras = ",".join(family.replace("_", "-") for family in variant.families)
+    return f"{variant.id}: a library of its engine is missing ({error}): pip install 'fanscribe[{extras}]'"
 
 
 def leave() -> None:
@@ -177,6 +179,11 @@ class Worker:
 
     def _answer(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:
         """Do one job in this thread; every failure becomes the job's error, and only Cancelled is raised."""
+        # Said here, since a thread of an executor does not know what its caller's log lines are about.
+        with logs.about(job=str(job.get("id"))):
+            return self._answered(job, context, reports)
+
+    def _answered(self, job: Job, context: Context, reports: Reports) -> dict[str, Any]:
         try:
             return self._complete(job, context, reports)
         except Cancelled:
@@ -221,7 +228,7 @@ class Worker:
         provenance = Provenance(
             engine=self._engine.version,
             variant=self._settings.variant.id,
-            model=self._settings.variant.model.id,
+            model=self._settings.variant.model_id,
             contract_version=CONTRACT_VERSION,
             timing=timing,
         )
@@ -277,6 +284,8 @@ class Worker:
         return self._loading.seconds
 
     def _load(self, tell: Callable[[Progress], None]) -> None:
+        if self._settings.variant.parts:
+            refuse_too_little_room(self._settings.variant, ram_bytes(), vram_bytes())
         folder = locate(
             self._settings.variant,
             self._places,

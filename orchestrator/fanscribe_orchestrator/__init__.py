@@ -1,1 +1,1 @@
-"""The orchestrator endpoint: the pipeline of the client, hosted (not built yet)."""
+"""The orchestrator endpoint: the pipeline of the client, hosted. One job in, a finished transcript out."""

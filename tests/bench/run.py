@@ -24,6 +24,7 @@ from tests.bench.prefetch import prefetch
 from tests.bench.recordings import LONG, POOL, recording
 from tests.bench.short_windows import short_windows
 from tests.bench.stitch_cost import spoken, stitch_cost
+from tests.bench.three_ways import three_ways
 from tests.bench.timing import Row
 from tests.bench.whole_call import quality, speed
 
@@ -41,6 +42,7 @@ PARTS = (
     "chunks",
     "stitch",
     "linked",
+    "ways",
 )
 
 
@@ -116,6 +118,7 @@ def main() -> None:
     part("client", lambda: client_cost(recordings))
     part("prefetch", prefetch)
     part("chunks", lambda: chunk_counts(recordings))
+    part("ways", lambda: three_ways(options.work))
     if wanted & {"stitch", "linked"}:
         engines = Engines(threads)
         part("stitch", lambda: stitch_cost(engines, spoken(recordings, options.speech)))

@@ -13,7 +13,7 @@ from fanscribe.contracts.errors import ErrorCode
 from fanscribe.contracts.variant import Variant
 from fanscribe.engines.selftest import self_test
 
-WITH_WEIGHTS = {"whisper-base", "diarize-onnx", "align-pocketsphinx-en"}
+WITH_WEIGHTS = {"whisper-base", "diarize-onnx", "align-pocketsphinx-en", "whisper-base-diarized"}
 """Variants whose weights come in packages; those of the others are on the hub, which tests do not ask."""
 
 FAMILY = os.environ.get("FANSCRIBE_FAMILY", "")

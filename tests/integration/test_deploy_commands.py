@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from fanscribe.catalogue import load_catalogue
 from fanscribe.cli import app
 from fanscribe.contracts.transcript import TaskRecord
-from fanscribe.deploy.local import image_rules
+from fanscribe.deploy.local import image_rules, local_specs
 from fanscribe.local.process import RunningPlatform, start
 from fanscribe.local.spec import EndpointSpec
 from fanscribe.run_records import keep, record_of
@@ -254,3 +254,40 @@ def test_statistics_by_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (figures["endpoint"], figures["tasks"], figures["mean_execution_s"]) == ("asr", 1, 2.0)
     assert json.loads(_run("stats", "--json", "--platform", "runpod").stdout) == []
     assert "asr" in _run("stats", "--days", "99999").stdout
+
+
+def test_a_local_platform_elsewhere_is_asked_by_its_address(
+    platform: RunningPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "endpoints.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fanscribe.local.process.find", lambda: pytest.fail("the variable goes before"))
+    monkeypatch.setenv("FANSCRIBE_LOCAL_URL", platform.url)
+    monkeypatch.setenv("FANSCRIBE_LOCAL_KEY", platform.key)
+    assert "nothing is deployed" in _run("status", "--platform", "local").stdout
+    assert _run("plan", "--platform", "local", "--profile", "both").exit_code in (1, 2)
+    assert json.loads(_run("local", "status", "--json").stdout)["pid"] == platform.pid
+    refused = _run("logs", "asr", "--platform", "local")
+    assert "project calls has no such endpoint on local" in refused.stderr
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_what_a_local_platform_was_started_with_is_smoked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on one box, where a compose file starts the platform and its workers; nothing there carries a mark."""
+    file = tmp_path / "endpoints.toml"
+    file.write_text(
+        '[project]\nname = "box"\n[endpoints.asr]\nvariant = "whisper-base"\n'
+        '[endpoints.speakers]\nvariant = "diarize-onnx"\n[orchestrator]\nname = "one-call"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    with start(local_specs(file, orchestrator=True), key="of-the-box") as running:
+        monkeypatch.setenv("FANSCRIBE_LOCAL_URL", running.url)
+        monkeypatch.setenv("FANSCRIBE_LOCAL_KEY", running.key)
+        done = _run("smoke", "--platform", "local")
+    assert done.exit_code == 0, done.stderr
+    said = [line.split(" after ")[0] for line in done.stdout.splitlines()]
+    assert sorted(said[:2]) == ["asr: ok", "speakers: ok"]
+    assert said[2:] == ["pipeline: ok", "one-call: ok"]

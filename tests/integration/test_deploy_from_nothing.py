@@ -3,15 +3,20 @@
 Real commands, a real local platform, real engines; the docs' page on Runpod follows the same steps.
 """
 
+import base64
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import jiwer
 import pytest
+from tests import example_receiver
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from fanscribe.local.process import find
@@ -35,6 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
         "FANSCRIBE_RECORDS": str(tmp_path / "runs.jsonl"),
         "RUNPOD_SECRET_hf_token": PLANTED,
         "HF_TOKEN": PLANTED,
+        "RUNPOD_SECRET_notify": PLANTED,
     }
     for name in ("RUNPOD_API_KEY", "FANSCRIBE_ENDPOINTS", "FANSCRIBE_LOCAL_KEY"):
         environment.pop(name, None)
@@ -62,12 +68,49 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     assert not any(PLANTED in each for each in said), "a secret was shown"
 
 
-def test_from_nothing_to_a_transcript_and_back(run: Run, tmp_path: Path, speech_dir: Path) -> None:
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Where notifications go, and the folder where they are kept."""
+    folder = tmp_path / "events"
+    folder.mkdir()
+    with example_receiver.load().server(("127.0.0.1", 0), PLANTED.encode(), folder) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}", folder
+        listening.shutdown()
+        thread.join()
+
+
+def one_call(identity: str, recording: Path, **more: Any) -> dict[str, Any]:
+    """A POST to the orchestrator, as a caller with nothing but HTTP sends it."""
+    platform = find()
+    assert platform is not None
+    audio = f"data:audio/flac;base64,{base64.b64encode(recording.read_bytes()).decode()}"
+    answer = httpx.post(
+        f"{platform.url}/v2/{identity}/runsync?wait=200000",
+        json={"input": {"audio": audio, **more}},
+        headers={"Authorization": f"Bearer {platform.key}"},
+        timeout=210,
+        trust_env=False,
+    )
+    job: dict[str, Any] = answer.raise_for_status().json()
+    assert job["status"] == "COMPLETED", job
+    output: dict[str, Any] = job["output"]
+    return output
+
+
+def test_from_nothing_to_a_transcript_and_back(
+    run: Run, tmp_path: Path, speech_dir: Path, receiver: tuple[str, Path]
+) -> None:
     run("init", "--registry", "registry.invalid/acme")
     file = tmp_path / "calls" / "endpoints.toml"
     file.write_text(
-        file.read_text().replace(
-            'variant = "whisper-base"', 'variant = "whisper-base"\nsecrets = { HF_TOKEN = "hf_token" }'
+        file.read_text()
+        .replace('variant = "whisper-base"', 'variant = "whisper-base"\nsecrets = { HF_TOKEN = "hf_token" }')
+        .replace(
+            '{ RUNPOD_API_KEY = "fanscribe_api_key" }',
+            '{ RUNPOD_API_KEY = "fanscribe_api_key", FANSCRIBE_NOTIFY_SECRET = "notify" }\n'
+            f'env = {{ FANSCRIBE_NOTIFY_ORIGINS = "{receiver[0]}" }}',
         )
     )
     refused = run("plan", "--platform", "local", code=1)
@@ -79,6 +122,7 @@ def test_from_nothing_to_a_transcript_and_back(run: Run, tmp_path: Path, speech_
     assert [(each["endpoint"], each["action"]) for each in first["endpoints"]] == [
         ("whisper-base", "create"),
         ("diarize", "create"),
+        ("orchestrator", "create"),
     ]
     asked = run("deploy", *local, code=2)
     assert "nobody is there to confirm: add --yes" in asked.stderr
@@ -90,12 +134,16 @@ def test_from_nothing_to_a_transcript_and_back(run: Run, tmp_path: Path, speech_
     smoked = run("smoke", *local).stdout
     assert "whisper-base: ok after" in smoked
     assert "diarize: ok after" in smoked
+    assert "pipeline: ok after" in smoked
+    assert "orchestrator: ok after" in smoked
     seen = json.loads(run("status", *local, "--json").stdout)
     assert {each["endpoint"]: sum(each["workers"].values()) for each in seen} == {
         "diarize": 1,
+        "orchestrator": 1,
         "whisper-base": 1,
     }
     assert "Started." in run("logs", "whisper-base", *local).stdout
+    (orchestrator,) = [each["id"] for each in seen if each["endpoint"] == "orchestrator"]
 
     file.write_text(
         file.read_text()
@@ -109,6 +157,18 @@ def test_from_nothing_to_a_transcript_and_back(run: Run, tmp_path: Path, speech_
     assert "nothing to change" in run("plan", *local).stdout
 
     normalise = EnglishTextNormalizer()
+    notify = {"url": f"{receiver[0]}/calls", "events": ["started", "completed"]}
+    answer = one_call(orchestrator, speech_dir / "jfk.flac", diarize=True, notify=notify)
+    assert jiwer.wer(normalise(JFK), normalise(answer["text"])) == 0
+    assert answer["speakers"] == ["SPEAKER_00"]
+    assert not any("notification" in each for each in answer["warnings"])
+    events = {
+        each["event"]: each for each in (json.loads(file.read_bytes()) for file in receiver[1].iterdir())
+    }
+    assert set(events) == {"started", "completed"}
+    assert events["completed"]["output"]["text"] == answer["text"]
+    assert "Started." in run("logs", "orchestrator", *local).stdout
+
     spoken = run("transcribe", str(speech_dir / "jfk.flac"), *local, "--diarize", "--format", "native").stdout
     transcript = json.loads(spoken)
     assert jiwer.wer(normalise(JFK), normalise(transcript["text"])) == 0

@@ -1,5 +1,6 @@
 """What the generated compose file starts, started here as processes: its platform, its workers, and a client's run."""
 
+import base64
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -32,6 +34,7 @@ variants = ["variants"]
 variant = "coded-words"
 cpu = ["cpu3c-2"]
 workers = { min = 0, max = 2 }
+[orchestrator]
 """
 
 
@@ -116,3 +119,20 @@ async def test_a_client_transcribes_on_it(
         transcript = await client.transcribe(recording, model="coded-words")
     assert len(transcript.text.split()) == 60
     assert {each.endpoint for each in transcript.tasks} == {"words"}
+
+
+async def test_its_orchestrator_takes_the_whole_request_in_one_call(running: str, tmp_path: Path) -> None:
+    recording = tmp_path / "coded.flac"
+    with recording.open("wb") as target:
+        CodedRecording(60).write_flac(target)
+    audio = f"data:audio/flac;base64,{base64.b64encode(recording.read_bytes()).decode()}"
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        answer = await http.post(
+            f"{running}/v2/orchestrator/runsync",
+            json={"input": {"audio": audio, "model": "coded-words"}},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
+    job = answer.raise_for_status().json()
+    assert job["status"] == "COMPLETED", job
+    assert len(job["output"]["text"].split()) == 60
+    assert {each["endpoint"] for each in job["output"]["tasks"]} == {"words"}

@@ -67,7 +67,7 @@ def test_up_status_and_down(environment: dict[str, str], detached: str, tmp_path
     state = json.loads(called(environment, "status", "--json").stdout)
     assert state["url"] == detached
     names = [each["name"] for each in state["endpoints"]]
-    assert "whisper-base" in names
+    assert {"whisper-base", "orchestrator"} <= set(names)
     shown = called(environment, "status").stdout
     assert all(name in shown for name in names)
     again = called(environment, "up", "--detach", "--port", "0")
@@ -232,7 +232,7 @@ def test_nothing_is_left_after_up_and_down_twenty_times(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     specs = [EndpointSpec("small", (sys.executable, str(SMALL)), ram_bytes=100 * MIB)]
-    monkeypatch.setattr("fanscribe.deploy.local.local_specs", lambda *_: specs)
+    monkeypatch.setattr("fanscribe.deploy.local.local_specs", lambda *_, **__: specs)
     for number in range(20):
         up(detach=True, port=0, endpoints=None)
         running = find()

@@ -15,6 +15,7 @@ from fanscribe.contracts.errors import (
     AuthenticationError,
     ErrorCode,
     FanscribeError,
+    JobCancelledError,
     JobLostError,
     PayloadTooLargeError,
     TaskError,
@@ -294,6 +295,92 @@ class TestEarlierRuns:
         assert answer is not None
         assert tally.hedges == 1
         assert scene.platform.left == []
+
+    async def _left_with_a_hedge(self, scene: Scene) -> None:
+        """Die while a job runs beside a straggler."""
+        running = asyncio.ensure_future(performed(scene))
+        while len(scene.platform.jobs) < 2:
+            await scene.time.sleep(1.0)
+        await scene.time.sleep(3.0)
+        running.cancel()
+        await asyncio.wait([running])
+        for each in scene.platform.jobs:
+            each.cancelled = False
+
+    async def test_the_job_beside_a_straggler_is_stopped_when_the_other_one_answers(
+        self, tmp_path: Path
+    ) -> None:
+        scene = Scene(in_turn(forever(), done(12.0)), store=FolderResults(tmp_path))
+        await scene.time.run(self._left_with_a_hedge(scene))
+        answer, _ = await scene.time.run(self._resumed(scene))
+        assert answer is not None
+        assert answer.state is not None
+        assert (answer.state.id, len(scene.platform.jobs)) == ("j2", 2)
+        assert scene.platform.left == []
+
+    async def test_the_one_that_has_its_answer_is_asked_first(self, tmp_path: Path) -> None:
+        scene = Scene(in_turn(forever(), forever()), store=FolderResults(tmp_path))
+        await scene.time.run(self._left_with_a_hedge(scene))
+        scene.platform.jobs[0].timeline = done(1.0)
+        answer, _ = await scene.time.run(self._resumed(scene))
+        assert answer is not None
+        assert answer.state is not None
+        assert answer.state.id == "j1"
+        assert scene.platform.left == []
+
+    async def test_leaving_stops_every_job_that_was_left(self, tmp_path: Path) -> None:
+        scene = Scene(in_turn(forever()), store=FolderResults(tmp_path))
+        await scene.time.run(self._left_with_a_hedge(scene))
+
+        async def leave() -> None:
+            running = asyncio.ensure_future(self._resumed(scene))
+            await scene.time.sleep(2.0)
+            running.cancel()
+            await asyncio.wait([running])
+
+        await scene.time.run(leave())
+        assert scene.platform.left == []
+
+    async def test_a_job_that_another_run_cancelled_is_done_again(self, tmp_path: Path) -> None:
+        """Two runs wait for one job, and one of them leaves."""
+        scene = Scene(in_turn(done(30.0)), store=FolderResults(tmp_path))
+
+        async def both() -> Answer:
+            first = asyncio.ensure_future(performed(scene))
+            await scene.time.sleep(5.0)
+            second = asyncio.ensure_future(self._resumed(scene))
+            await scene.time.sleep(5.0)
+            second.cancel()
+            await asyncio.wait([second])
+            return await first
+
+        answer = await scene.time.run(both())
+        assert answer.state is not None
+        assert answer.state.id == "j2"
+        assert [each.cancelled for each in scene.platform.jobs] == [True, False]
+
+    async def test_a_job_that_another_run_had_no_more_need_of_is_not_done_again(self, tmp_path: Path) -> None:
+        """The other run got the answer from a job of its own, and stopped this one."""
+        scene = Scene(in_turn(forever()), store=FolderResults(tmp_path))
+        answered = TranscribeOutput(text="hi", duration=30.0, engine="scripted 1")
+
+        async def both() -> Answer:
+            first = asyncio.ensure_future(performed(scene))
+            await scene.time.sleep(5.0)
+            await scene.new_means().kept.keep(task_of(span_of()).identity(scene.route()), answered)
+            scene.platform.jobs[0].cancelled = True
+            return await first
+
+        answer = await scene.time.run(both())
+        assert isinstance(answer.output, TranscribeOutput)
+        assert answer.output.text == "hi"
+        assert len(scene.platform.jobs) == 1
+
+    async def test_somebody_who_cancels_twice_means_it(self, tmp_path: Path) -> None:
+        scene = Scene(in_turn(((0.0, {"status": "CANCELLED"}),)), store=FolderResults(tmp_path))
+        with pytest.raises(JobCancelledError):
+            await scene.time.run(performed(scene))
+        assert len(scene.platform.jobs) == 2
 
     async def test_an_intention_without_an_id_is_counted_by_every_later_run(self, tmp_path: Path) -> None:
         store = FolderResults(tmp_path)

@@ -176,6 +176,7 @@ def test_the_orchestrator_is_told_of_the_others(tmp_path: Path) -> None:
         ("speakers", "id1", "diarize-onnx"),
     ]
     assert told[0]["workers"] == {"min": 1, "max": 3}
+    assert step.wanted.state.env["FANSCRIBE_EXECUTION_TIMEOUT_S"] == "600"
 
 
 def test_prices_by_month_and_by_hour_of_audio(wanted: Desired) -> None:

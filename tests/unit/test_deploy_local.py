@@ -11,6 +11,9 @@ from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Variant
 from fanscribe.deploy import local
 from fanscribe.deploy.local import image_rules, local_catalogue, local_specs, secrets_of
+from fanscribe.local.memory import Limits, check_fits
+from fanscribe_orchestrator.settings import Settings as OrchestratorSettings
+from fanscribe_orchestrator.settings import read_deployment
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +131,55 @@ def test_a_profile_of_the_file_and_all_that_it_says(tmp_path: Path, monkeypatch:
     assert (both["diarize"].scaler, both["diarize"].scaler_value) == ("QUEUE_DELAY", 4)
     with pytest.raises(UsageError, match="--profile large"):
         local_specs(file, "large")
+
+
+def test_the_embedded_deployment_has_an_orchestrator_where_it_is_asked_for() -> None:
+    *engines, orchestrator = local_specs(orchestrator=True)
+    assert [each.name for each in local_specs()] == [each.name for each in engines]
+    assert not any(each.orchestrator for each in engines)
+    assert (orchestrator.name, orchestrator.orchestrator, orchestrator.min_workers) == (
+        "orchestrator",
+        True,
+        0,
+    )
+    assert orchestrator.command[1:] == ("-P", "-m", "fanscribe_orchestrator")
+    told = read_deployment(orchestrator.env)
+    assert [(each.name, each.id) for each in told.endpoints] == [(each.name, each.name) for each in engines]
+    environment = {
+        name: text.replace("{url}", "http://127.0.0.1:1").replace("{key}", "k")
+        for name, text in orchestrator.env.items()
+    }
+    settings = OrchestratorSettings.from_env(environment)
+    assert settings.local
+    assert settings.execution_timeout_s == orchestrator.execution_timeout_s == 3600
+    check_fits(Limits(4 * 10**9), [each for each in (*engines, orchestrator) if each.ram_bytes < 2 * 10**9])
+
+
+ORCHESTRATED = """
+[orchestrator]
+name = "one-call"
+secrets = { RUNPOD_API_KEY = "calls_all", FANSCRIBE_NOTIFY_SECRET = "signs" }
+env = { FANSCRIBE_RESULTS = "s3://bucket/calls" }
+execution_timeout_s = 1200
+"""
+
+
+def test_a_files_orchestrator_is_told_of_the_profiles_endpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "endpoints.toml"
+    file.write_text(PROFILES + "orchestrator = true\n" + ORCHESTRATED)
+    monkeypatch.setenv("RUNPOD_SECRET_calls_all", "of-another-account")
+    monkeypatch.setenv("RUNPOD_SECRET_signs", "a-secret-of-some-length")
+    *engines, orchestrator = local_specs(file, "both", orchestrator=True)
+    assert (orchestrator.name, orchestrator.execution_timeout_s) == ("one-call", 1200)
+    assert [each.name for each in read_deployment(orchestrator.env).endpoints] == [
+        each.name for each in engines
+    ]
+    assert orchestrator.env["RUNPOD_API_KEY"] == "{key}", "the key of this platform"
+    assert orchestrator.env["FANSCRIBE_NOTIFY_SECRET"] == "a-secret-of-some-length"
+    assert orchestrator.env["FANSCRIBE_RESULTS"] == "s3://bucket/calls"
+    assert [each.name for each in local_specs(file, orchestrator=True)] == ["asr"], "this profile is without"
+    assert "one-call" not in [each.name for each in local_specs(file, "both")]
+    file.write_text(PROFILES)
+    assert [each.name for each in local_specs(file, "both", orchestrator=True)] == ["asr", "diarize"]

@@ -15,11 +15,16 @@ from fanscribe.catalogue import DeployedEndpoint, load_catalogue
 from fanscribe.contracts.errors import AnswerError, DeadlineError, NotFoundError, TaskFailedError, UsageError
 from fanscribe.deploy.adopt import find, id_variables
 from fanscribe.deploy.desired import read_desired
-from fanscribe.deploy.discovery import deployed_endpoints, endpoints_of
+from fanscribe.deploy.discovery import (
+    deployed_endpoints,
+    deployed_orchestrator,
+    endpoints_of,
+    orchestrator_of,
+)
 from fanscribe.deploy.logs import all_lines, last_lines
 from fanscribe.deploy.management import Management
 from fanscribe.deploy.rollout import wait_all, wait_live
-from fanscribe.deploy.smoke import smoke, task_for, tone
+from fanscribe.deploy.smoke import smoke, smoke_orchestrator, task_for, tone
 from fanscribe.deploy.state import Account, Desired, LiveEndpoint
 from fanscribe.deploy.status import read_status
 from fanscribe.deploy.wire import create_body
@@ -200,7 +205,8 @@ def test_a_variant_that_a_tone_cannot_try_is_named() -> None:
             AnswerError,
             "answered as whisper-large-v3",
         ),
-        ({"status": "COMPLETED", "output": "?"}, AnswerError, "as no variant of ours, not as whisper-base"),
+        ({"status": "COMPLETED", "output": {}}, AnswerError, "as no variant of ours, not as whisper-base"),
+        ({"status": "COMPLETED", "output": "?"}, AnswerError, "something that is no JSON object"),
         ({"status": "FAILED", "error": "boom"}, TaskFailedError, "boom"),
     ],
 )
@@ -225,6 +231,61 @@ async def test_a_right_answer_passes() -> None:
     platform = Memory(run={"id": "j", "status": "COMPLETED", "output": output})
     (result,) = await smoke(platform.management(), (_deployed("whisper-base"),), deadline_s=5)
     assert (result.error, result.cold) == (None, True)
+
+
+def _orchestrator(desired: Desired, identity: str, project: str = "calls", made: str = "1") -> LiveEndpoint:
+    env = {"FANSCRIBE_PROJECT": project, "FANSCRIBE_ENDPOINT": "one-call", "FANSCRIBE_DEPLOYMENT": "[]"}
+    return LiveEndpoint(identity, replace(desired.endpoints[0].state, env=env), made)
+
+
+async def test_the_orchestrator_is_smoked_through_the_whole_pipeline() -> None:
+    transcript = {"text": "", "segments": [], "durable": False, "partial": False, "variant": "whisper-base"}
+    platform = Memory(run={"id": "j", "status": "COMPLETED", "output": transcript})
+    result = await smoke_orchestrator(platform.management(), "id-o", "one-call", diarize=True, deadline_s=5)
+    assert (result.endpoint, result.error) == ("one-call", None)
+    sent = json.loads(platform.asked[0].content)["input"]
+    assert platform.asked[0].url.path == "/v2/id-o/run"
+    assert (sent["diarize"], sent["cache"]) == (True, False)
+    assert sent["audio"].startswith("data:audio/wav;base64,")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (
+            {"status": "COMPLETED", "output": {"partial": True, "durable": False, "segments": []}},
+            AnswerError,
+            "gaps",
+        ),
+        (
+            {"status": "COMPLETED", "output": {"variant": "whisper-base"}},
+            AnswerError,
+            "no transcript of ours",
+        ),
+        ({"status": "COMPLETED", "output": {"partial": "?"}}, AnswerError, "no transcript of ours"),
+        ({"status": "FAILED", "error": "boom"}, TaskFailedError, "boom"),
+    ],
+)
+async def test_an_orchestrator_that_answers_wrongly_fails_the_smoke(
+    answer: dict[str, Any], kind: type[Exception], words: str
+) -> None:
+    platform = Memory(run={"id": "j", **answer})
+    result = await smoke_orchestrator(platform.management(), "id-o", "one-call", diarize=True, deadline_s=5)
+    assert isinstance(result.error, kind)
+    assert words in str(result.error)
+
+
+async def test_the_orchestrator_is_found_by_what_it_is_told(desired: Desired) -> None:
+    others = _live(desired)
+    younger, older = _orchestrator(desired, "id-b", made="2"), _orchestrator(desired, "id-a", made="1")
+    elsewhere = _orchestrator(desired, "id-c", project="another", made="0")
+    assert orchestrator_of([*others, elsewhere, younger, older], "calls") is older
+    assert orchestrator_of([*others, elsewhere], "calls") is None
+    assert endpoints_of([older], "calls", VARIANTS) == ()
+    assert (
+        await deployed_orchestrator(Memory(serverless={"endpoints": _served(desired)}).management(), "calls")
+        is None
+    )
 
 
 async def test_a_projects_endpoints_are_discovered_by_their_mark(desired: Desired) -> None:

@@ -311,11 +311,9 @@ def test_init_writes_a_valid_file_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert run.exit_code == 0, run.output
     file = tmp_path / "endpoints.toml"
     for profile in ("minimal", "standard", "quality"):
-        stages = {
-            stage
-            for each in read_desired(file, profile).endpoints
-            for stage in load_catalogue().variants[each.variant or ""].stages
-        }
+        *engines, orchestrator = read_desired(file, profile).endpoints
+        assert (orchestrator.endpoint, orchestrator.variant) == ("orchestrator", None)
+        stages = {stage for each in engines for stage in load_catalogue().variants[each.variant or ""].stages}
         assert {"transcribe", "diarize"} <= stages
     assert read_desired(file).profile == "minimal"
     again = CliRunner().invoke(app, ["init", "--project", "calls"])

@@ -99,6 +99,7 @@ def test_each_endpoint_has_its_workers_and_the_platform_knows_it(file: Path) -> 
     assert services["turbo"]["command"][-3:] == ["python", "-m", "fanscribe_handlers.whisper"]
     assert services["turbo"]["environment"]["FANSCRIBE_PREFETCH"] == "1"
     assert "FANSCRIBE_PREFETCH" not in services["large"]["environment"]
+    assert services["orchestrator"]["command"][-3:] == ["python", "-m", "fanscribe_orchestrator"]
     listed = json.loads(services["orchestrator"]["environment"]["FANSCRIBE_DEPLOYMENT"])
     assert [(each["name"], each["id"]) for each in listed] == [(each.name, each.name) for each in told[:-1]]
 

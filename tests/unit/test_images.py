@@ -112,6 +112,8 @@ def test_the_images_of_this_checkout_are_listed() -> None:
     listed = {each["family"]: each for each in json.loads(done.stdout)}
     assert listed["whisper"]["image"] == f"fanscribe-whisper:{fanscribe.__version__}"
     assert "whisper-base" in listed["whisper"]["variants"]
+    assert listed["orchestrator"]["image"] == f"fanscribe-orchestrator:{fanscribe.__version__}"
+    assert listed["orchestrator"]["variants"] == []
     assert "diarize_onnx" in runner.invoke(app, ["images", "list", "--context", str(ROOT)]).stdout
 
 

@@ -488,6 +488,13 @@ def test_what_cannot_run_is_blocked_and_says_why(held: Held, fields: dict[str, A
     assert word in spec.blocked
 
 
+def test_what_the_platform_sets_itself_needs_no_secret(held: Held) -> None:
+    spec = spec_of(
+        held.create(image="exact", env={"RUNPOD_API_KEY": "{{ RUNPOD_SECRET_none }}"}), RULES, Secrets({})
+    )
+    assert spec.blocked == ""
+
+
 def test_secrets_are_resolved_hidden_and_never_shown() -> None:
     secrets = Secrets({"one": "first-secret", "two": "first-secret-and-more", "short": "abc"})
     assert secrets.resolved("{{ RUNPOD_SECRET_one }}/{{RUNPOD_SECRET_short}}") == "first-secret/abc"

@@ -67,5 +67,18 @@ def test_orchestrators_and_the_rest_cannot_take_each_others_memory() -> None:
     parent = EndpointSpec("parent", ("x",), ram_bytes=GIB, orchestrator=True)
     limits = Limits(8 * GIB, GIB)
     assert budget(limits, BIG, [BIG]) == Budget(8 * GIB, GIB)
-    assert budget(limits, BIG, [BIG, parent]) == Budget(6 * GIB, GIB)
-    assert budget(limits, parent, [BIG, parent]) == Budget(2 * GIB, 0)
+    assert budget(limits, BIG, [BIG, parent]) == Budget(7 * GIB, GIB)
+    assert budget(limits, parent, [BIG, parent]) == Budget(GIB, 0)
+
+
+def test_orchestrators_get_no_more_than_their_share() -> None:
+    parents = EndpointSpec("parents", ("x",), ram_bytes=GIB, max_workers=5, orchestrator=True)
+    limits = Limits(8 * GIB)
+    assert budget(limits, BIG, [BIG, parents]) == Budget(6 * GIB, 0)
+    assert budget(limits, parents, [BIG, parents]) == Budget(2 * GIB, 0)
+
+
+def test_a_budget_gives_way_to_workers_that_still_hold_the_other_one() -> None:
+    room, limits = Budget(6 * GIB, GIB), Limits(8 * GIB, GIB)
+    assert room.beside(2 * GIB, limits) == room
+    assert room.beside(3 * GIB, limits) == Budget(5 * GIB, GIB)

@@ -1,8 +1,10 @@
 """The client's side of a platform's object store."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from fanscribe.objects import ObjectStore
 
@@ -22,3 +24,38 @@ async def test_an_object_goes_away_at_the_address_that_we_know(tmp_path: Path) -
         await store.delete(address)
     assert address == "http://platform:8008/objects/abc", "what the worker is told"
     assert seen == ["PUT http://127.0.0.1:8008/objects", "DELETE http://127.0.0.1:8008/objects/abc"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_cancelled_upload_is_taken_back(tmp_path: Path, whole: bool) -> None:
+    """Also one that the store has in full, and whose answer is still on its way when we leave."""
+    seen: list[str] = []
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    class Transport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "DELETE":
+                seen.append(str(request.url))
+                return httpx.Response(204)
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            async for _ in request.stream:
+                if not whole:
+                    break
+            reached.set()
+            await go_on.wait()
+            return httpx.Response(201, json={"url": "http://p/objects/abc"})
+
+    (tmp_path / "a").write_bytes(bytes(3 << 20))
+    shares: list[float] = []
+    async with httpx.AsyncClient(transport=Transport()) as http:
+        putting = asyncio.ensure_future(
+            ObjectStore(http, "http://p", "key").put(tmp_path / "a", shares.append)
+        )
+        await reached.wait()
+        putting.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+    assert seen == (["http://p/objects/abc"] if whole else [])
+    assert shares == ([1 / 3, 2 / 3, 1.0] if whole else [])

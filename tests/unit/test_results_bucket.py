@@ -85,6 +85,22 @@ def test_entries_and_clear_see_ours_and_nothing_else(store: BucketResults, clien
     assert left == {"team/a/notes.txt", key(3)}
 
 
+def test_a_volume_of_runpod_is_cleared_without_delete_objects(
+    store: BucketResults, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(**about: Any) -> None:
+        raise AssertionError("a volume does not know this call")
+
+    monkeypatch.setattr(
+        "fanscribe.results.bucket.is_volume", lambda endpoint: endpoint == client.meta.endpoint_url
+    )
+    monkeypatch.setattr(client, "delete_objects", unknown)
+    store.put(key(1), {})
+    store.put(key(2), {})
+    assert store.clear() == 2
+    assert list(store.entries()) == []
+
+
 def test_a_missing_bucket_is_a_warning_and_then_left_alone_for_a_while(
     client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

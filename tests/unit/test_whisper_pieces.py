@@ -5,7 +5,7 @@ from fanscribe_handlers.whisper.pieces import Piece, Span, batches, group, widen
 
 def test_windows_have_room_behind_the_speech_but_no_more() -> None:
     assert window_s(1) == 10
-    assert window_s(12) == 15
+    assert window_s(12) == 17
     assert window_s(29) == 30
 
 

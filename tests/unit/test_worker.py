@@ -1,5 +1,7 @@
 import asyncio
 import base64
+import io
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fanscribe import logs
 from fanscribe.contracts.errors import ErrorCode, TaskError
 from fanscribe.contracts.task import TranscribeOutput, TranscribeResult
 from fanscribe.contracts.transcript import Segment
@@ -277,6 +280,22 @@ def test_a_worker_that_holds_another_job_stays(model_dir: Path, job: dict[str, A
 
     assert asyncio.run(play())["text"] == "1.00 s"
     assert left == []
+
+
+def test_log_lines_of_a_job_name_it(model_dir: Path, job: dict[str, Any]) -> None:
+    written, log = io.StringIO(), logging.getLogger("fanscribe_handlers")
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        logs.configure({"FANSCRIBE_LOG_FORMAT": "json"}, written)
+        log.info("outside")
+        done(make(Echo(lambda context: log.info("the engine is at it")), model_dir), job)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    named = {each["message"]: each.get("job") for each in lines if each["logger"] == log.name}
+    assert named == {"outside": None, "the engine is at it": "job-1"}
 
 
 def test_a_library_that_is_missing_is_named_with_the_extra(model_dir: Path, job: dict[str, Any]) -> None:

@@ -7,8 +7,10 @@ import typer
 from fanscribe.cli import cache, engines, generate, images, local
 from fanscribe.cli.deploy import adopt, deploy, destroy, plan
 from fanscribe.cli.init import init
-from fanscribe.cli.operate import logs, smoke, stats, status
+from fanscribe.cli.operate import logs, stats, status
 from fanscribe.cli.render import render
+from fanscribe.cli.smoke import smoke
+from fanscribe.cli.trace import trace
 from fanscribe.cli.transcribe import transcribe
 
 app = typer.Typer(
@@ -20,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(transcribe)
 app.command()(render)
+app.command()(trace)
 app.command()(init)
 app.command()(plan)
 app.command()(deploy)

@@ -69,7 +69,7 @@ def _opened(location: str | None) -> "ResultStore":
 def _line(entry: "Entry") -> str:
     kind, digest = entry.key.split("/")
     used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at))
-    return f"{kind:<6}  {digest[:12]}  {_size(entry.size_bytes):>8}  {used}"
+    return f"{kind:<7}  {digest[:12]}  {_size(entry.size_bytes):>8}  {used}"
 
 
 def _size(size_bytes: int) -> str:

@@ -65,13 +65,13 @@ def _local() -> tuple[str, str]:
 
     try:
         from fanscribe.local.process import PlatformError as LocalPlatformError
-        from fanscribe.local.process import find
+        from fanscribe.local.process import elsewhere, find
     except ImportError as error:
         raise UsageError(
             f"the local platform is not installed ({error.name} is missing): pip install 'fanscribe[local]'"
         ) from error
     try:
-        running = find()
+        running = elsewhere(os.environ) or find()
     except LocalPlatformError as error:
         raise PlatformError(str(error)) from error
     if running is None:

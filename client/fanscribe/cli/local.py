@@ -57,7 +57,7 @@ def up(
                 _fail(
                     f"a local platform is running already at {running.url}; stop it with: fanscribe local down"
                 )
-            specs = [] if managed else local_specs(endpoints, profile)
+            specs = [] if managed else local_specs(endpoints, profile, orchestrator=True)
             platform = start(
                 specs,
                 images=image_rules(endpoints) if managed else (),
@@ -253,9 +253,9 @@ def _new_lines(
 
 
 def _running() -> "RunningPlatform":
-    from fanscribe.local.process import find
+    from fanscribe.local.process import elsewhere, find
 
-    platform: RunningPlatform | None = _ask(find)
+    platform: RunningPlatform | None = elsewhere(os.environ) or _ask(find)
     if platform is None:
         _fail("no local platform is running; start one with: fanscribe local up --detach")
     return platform

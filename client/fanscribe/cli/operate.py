@@ -1,4 +1,4 @@
-"""`fanscribe status`, `stats`, `logs` and `smoke`: how a deployment does."""
+"""`fanscribe status`, `stats` and `logs`: how a deployment does."""
 
 import asyncio
 import json
@@ -19,10 +19,9 @@ from fanscribe.cli.deployment import (
     management,
     project_of,
 )
-from fanscribe.cli.exits import Exit, clear_errors, complain
+from fanscribe.cli.exits import clear_errors
 
 if TYPE_CHECKING:
-    from fanscribe.deploy.smoke import Smoke
     from fanscribe.deploy.statistics import Figures
     from fanscribe.deploy.status import Status
 
@@ -100,23 +99,6 @@ def logs(
         asyncio.run(_logs(name, platform, endpoints_file(endpoints), worker, tail, follow=follow))
 
 
-def smoke(
-    platform: Platform = "runpod",
-    profile: Profile = None,
-    endpoints: Endpoints = None,
-    deadline: Annotated[float, typer.Option(min=1, help="Seconds that one answer may take.")] = 600,
-    pipeline: Annotated[bool, typer.Option(help="Then transcribe a tone through the whole pipeline.")] = True,
-) -> None:
-    """Send each endpoint one tiny job, then one recording through the whole pipeline."""
-    with clear_errors():
-        file = endpoints_file(endpoints)
-        tried = asyncio.run(_smoke(platform, file, profile, deadline))
-        if any(each.error for each in tried):
-            raise typer.Exit(Exit.FAILED)
-        if pipeline:
-            asyncio.run(_pipeline(platform, file, deadline))
-
-
 async def _status(platform: str, file: Path, profile: str | None) -> "list[Status]":
     from fanscribe.catalogue import load_catalogue
     from fanscribe.deploy.status import read_status
@@ -147,50 +129,6 @@ async def _logs(name: str, platform: str, file: Path, worker: str | None, tail: 
             print(f"endpoint {name} has no workers at this moment")
         async for origin, line in all_lines(opened, found.id, workers, tail=tail, follow=follow):
             print(f"[{origin}] {line}", flush=follow)
-
-
-async def _smoke(platform: str, file: Path, profile: str | None, deadline_s: float) -> "list[Smoke]":
-    from fanscribe.catalogue import load_catalogue
-    from fanscribe.contracts.errors import UsageError
-    from fanscribe.deploy.discovery import deployed_endpoints
-    from fanscribe.deploy.smoke import smoke as try_all
-
-    variants, names = load_catalogue(file).variants, chosen_names(file, profile)
-    async with management(platform) as opened:
-        found = await deployed_endpoints(opened, project_of(file), variants)
-        found = tuple(each for each in found if names is None or each.name in names)
-        if not found:
-            raise UsageError(f"{file}: nothing of it is deployed on {platform}; `fanscribe deploy` does it")
-        return await try_all(opened, found, deadline_s=deadline_s, done=_tell)
-
-
-async def _pipeline(platform: str, file: Path, deadline_s: float) -> None:
-    from fanscribe.client import AsyncClient
-    from fanscribe.contracts.task import Stage
-    from fanscribe.deploy.smoke import tone
-
-    began = time.monotonic()
-    async with AsyncClient(platform=platform, endpoints=file) as client:
-        catalogue = (await client.connect()).catalogue
-        if not catalogue.serving(Stage.TRANSCRIBE):
-            print("pipeline: not tried, since nothing transcribes")
-            return
-        diarize = bool(catalogue.serving(Stage.DIARIZE))
-        transcript = await client.transcribe(tone(), diarize=diarize, deadline_s=deadline_s)
-    took = f"{time.monotonic() - began:.1f} s"
-    if transcript.gaps:
-        complain(f"pipeline: the transcript has gaps after {took}: {transcript.gaps[0].reason}")
-        raise typer.Exit(Exit.FAILED)
-    stages = ", ".join(dict.fromkeys(task.stage for task in transcript.tasks))
-    print(f"pipeline: ok after {took} ({stages})")
-
-
-def _tell(result: "Smoke") -> None:
-    if result.error is not None:
-        complain(f"{result.endpoint}: {result.error}")
-    else:
-        started = ", a worker was started" if result.cold else ""
-        print(f"{result.endpoint}: ok after {result.seconds:.1f} s{started}", flush=True)
 
 
 def _figures(transcripts: list[Path], days: float, platform: str | None) -> "list[Figures]":

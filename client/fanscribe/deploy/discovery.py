@@ -8,7 +8,14 @@ from fanscribe.catalogue import DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.variant import Variant
 from fanscribe.deploy.account import read_endpoints
 from fanscribe.deploy.management import Management
-from fanscribe.deploy.state import PREFETCH_ENTRY, VARIANT_ENTRY, VARIANT_JSON_ENTRY, LiveEndpoint, Unknown
+from fanscribe.deploy.state import (
+    DEPLOYMENT_ENTRY,
+    PREFETCH_ENTRY,
+    VARIANT_ENTRY,
+    VARIANT_JSON_ENTRY,
+    LiveEndpoint,
+    Unknown,
+)
 
 
 async def deployed_endpoints(
@@ -21,6 +28,20 @@ async def deployed_endpoints(
     """
     known = load_catalogue().variants if variants is None else variants
     return endpoints_of(await read_endpoints(management), project, known)
+
+
+async def deployed_orchestrator(management: Management, project: str) -> LiveEndpoint | None:
+    """The live orchestrator that carries a project's mark, None where there is none.
+
+    Raises what the list of endpoints is refused with.
+    """
+    return orchestrator_of(await read_endpoints(management), project)
+
+
+def orchestrator_of(live: Iterable[LiveEndpoint], project: str) -> LiveEndpoint | None:
+    """The orchestrator among live endpoints: the one that is told of the others, the oldest where there are several."""
+    found = [each for each in live if each.project == project and DEPLOYMENT_ENTRY in each.state.env]
+    return min(found, key=lambda each: (each.created_at, each.id), default=None)
 
 
 def endpoints_of(

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.errors import CatalogueError
 from fanscribe.contracts.variant import Variant
 from fanscribe.deploy.desired import profile_of
 from fanscribe.deploy.installed import family_installed
+from fanscribe.deploy.local_orchestrator import orchestrator_rule, orchestrator_spec
 from fanscribe.deploy.management import Management
 from fanscribe.deploy.state import VARIANT_ENTRY
 from fanscribe.endpoints_file import read_endpoints_file
+from fanscribe.endpoints_schema import EndpointsFile, OrchestratorConfig, Profile, Settings
 from fanscribe.local.images import ImageRule
 from fanscribe.local.spec import QUEUE_DELAY, REQUEST_COUNT, EndpointSpec
 from fanscribe.settings import DEFAULT_QUEUE_DELAY_S, Effective, effective
@@ -25,6 +28,8 @@ IDLE_TIMEOUT_S = 60
 
 DEFAULT_EXECUTION_TIMEOUT_S = 600.0
 """When a job is ended that an endpoint says nothing about, in seconds: Runpod's own default."""
+
+_EMBEDDED_ORCHESTRATOR = Settings(idle_timeout_s=IDLE_TIMEOUT_S, execution_timeout_s=3600)
 
 _PASSED_ON = (
     "FANSCRIBE_THREADS",
@@ -48,7 +53,7 @@ def local_catalogue(endpoints_file: Path | None = None, profile: str | None = No
     one that the file names as its project's, else all of its endpoints.
 
     Without a file the smallest variant comes first, so that it is the one that `auto` means; endpoints cost
-    nothing until they are called, since workers start from zero.
+    nothing until they are called, since workers start from zero. Combinations are left out: their parts are there.
     """
     catalogue = load_catalogue(endpoints_file)
     if endpoints_file is not None:
@@ -59,7 +64,7 @@ def local_catalogue(endpoints_file: Path | None = None, profile: str | None = No
     runnable = [
         each
         for each in catalogue.variants.values()
-        if obstacle(each) is None and each.options.get("simulated") is not True
+        if obstacle(each) is None and each.options.get("simulated") is not True and not each.parts
     ]
     runnable.sort(key=lambda variant: (variant.hardware.min_ram_gb, variant.id))
     return catalogue.deployed(
@@ -68,16 +73,28 @@ def local_catalogue(endpoints_file: Path | None = None, profile: str | None = No
     )
 
 
-def local_specs(endpoints_file: Path | None = None, profile: str | None = None) -> list[EndpointSpec]:
+def local_specs(
+    endpoints_file: Path | None = None, profile: str | None = None, *, orchestrator: bool = False
+) -> list[EndpointSpec]:
     """The endpoints of `local_catalogue`, as the local platform takes them, with all that the file says of each.
 
-    Raises CatalogueError, and UsageError for an unknown profile.
+    With `orchestrator` also the one that takes a whole request and fans it out to them: without a file one called
+    orchestrator, with a file the file's own, where the profile has it. Raises CatalogueError, and UsageError for an
+    unknown profile.
     """
-    specs = [spec_of(endpoint) for endpoint in local_catalogue(endpoints_file, profile).endpoints]
-    if endpoints_file is None:
-        return specs
-    settings = _settings(endpoints_file, profile)
-    return [_as_the_file_says(each, settings[each.name]) for each in specs]
+    endpoints = local_catalogue(endpoints_file, profile).endpoints
+    specs = [spec_of(endpoint) for endpoint in endpoints]
+    named: tuple[OrchestratorConfig, Effective] | None = None
+    if endpoints_file is not None:
+        settings = _settings(endpoints_file, profile)
+        specs = [_as_the_file_says(each, settings[each.name]) for each in specs]
+        named = _orchestrator_settings(endpoints_file, profile)
+    elif orchestrator:
+        named = OrchestratorConfig(), effective(_EMBEDDED_ORCHESTRATOR)
+    if orchestrator and named is not None:
+        config, chosen = named
+        specs.append(_as_the_file_says(orchestrator_spec(config.name, chosen, endpoints), chosen))
+    return specs
 
 
 def spec_of(endpoint: DeployedEndpoint) -> EndpointSpec:
@@ -121,7 +138,7 @@ def image_rules(endpoints_file: Path | None = None) -> list[ImageRule]:
         for variant in load_catalogue(endpoints_file).variants.values()
         if obstacle(variant) is None
     ]
-    return [*rules, _orchestrator_rule()]
+    return [*rules, orchestrator_rule()]
 
 
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -136,37 +153,63 @@ def obstacle(variant: Variant) -> str | None:
     """Why this machine cannot run a variant, and what to do; None where it can."""
     if not (variant.hardware.cpu or variant.options.get("simulated") is True or _gpu_visible()):
         return "needs a GPU, and this machine has none: choose another profile or variant"
-    if not family_installed(variant.family):
-        return f"needs its libraries: pip install 'fanscribe[{variant.family.replace('_', '-')}]'"
+    if not all(family_installed(family) for family in variant.families):
+        extras = ",".join(family.replace("_", "-") for family in variant.families)
+        return f"needs its libraries: pip install 'fanscribe[{extras}]'"
     return None
 
 
 async def local_faults(management: Management, names: Mapping[str, str]) -> dict[str, str]:
     """Why endpoints of the local platform cannot have workers, by name; `names` are theirs by id."""
+    return {
+        names[
+            each["name"]
+        ]: f"{each['fault']} (images run where the platform was started by `local up --managed`)"
+        for each in await _up(management)
+        if each["name"] in names and each.get("fault")
+    }
+
+
+async def started_orchestrator(management: Management) -> str | None:
+    """The name, and so the id, of an orchestrator that a local platform was started with."""
+    found = [each["name"] for each in await _up(management) if each.get("labels", {}).get("orchestrator")]
+    return found[0] if found else None
+
+
+async def _up(management: Management) -> list[dict[str, Any]]:
+    """What the local platform says of its endpoints."""
     url = management.rest_url.removesuffix("/v2")
     response = await management.http.get(
         f"{url}/local/status", headers={"Authorization": f"Bearer {management.key}"}
     )
     response.raise_for_status()
-    return {
-        names[
-            each["name"]
-        ]: f"{each['fault']} (images run where the platform was started by `local up --managed`)"
-        for each in response.json()["endpoints"]
-        if each["name"] in names and each.get("fault")
-    }
+    found: list[dict[str, Any]] = response.json()["endpoints"]
+    return found
 
 
 def _settings(file: Path, profile: str | None) -> dict[str, Effective]:
     """What the file says of each endpoint of a profile."""
+    config, chosen, wider = _read(file, profile)
+    names = config.endpoints if chosen is None else chosen.endpoints
+    return {name: effective(config.endpoints[name], *wider) for name in names}
+
+
+def _orchestrator_settings(file: Path, profile: str | None) -> tuple[OrchestratorConfig, Effective] | None:
+    """What the file says of its orchestrator, where a profile has it."""
+    config, chosen, wider = _read(file, profile)
+    if config.orchestrator is None or not (chosen is None or chosen.orchestrator):
+        return None
+    return config.orchestrator, effective(config.orchestrator, *wider)
+
+
+def _read(file: Path, profile: str | None) -> tuple[EndpointsFile, Profile | None, list[Settings]]:
+    """The file, the profile, and what stands above an endpoint's own settings."""
     faults: list[str] = []
     config = read_endpoints_file(file, faults)
     if config is None:
         raise CatalogueError(faults)
     chosen = profile_of(config, profile, str(file))
-    wider = [config.defaults] if chosen is None else [chosen.defaults, config.defaults]
-    names = config.endpoints if chosen is None else chosen.endpoints
-    return {name: effective(config.endpoints[name], *wider) for name in names}
+    return config, chosen, [config.defaults] if chosen is None else [chosen.defaults, config.defaults]
 
 
 def _served(endpoint: DeployedEndpoint, settings: Effective) -> DeployedEndpoint:
@@ -185,27 +228,18 @@ def _served(endpoint: DeployedEndpoint, settings: Effective) -> DeployedEndpoint
 def _as_the_file_says(spec: EndpointSpec, settings: Effective) -> EndpointSpec:
     """Its environment and scaling too; secrets are this process's variables RUNPOD_SECRET_<name>, where it has them."""
     known = secrets_of(os.environ)
-    secrets = {entry: known[name] for entry, name in settings.secrets.items() if name in known}
+    secrets = {
+        entry: known[name]
+        for entry, name in settings.secrets.items()
+        # The key that stands there is of an account on Runpod; here it is the platform's.
+        if name in known and entry != "RUNPOD_API_KEY"
+    }
     delay_s, jobs = settings.scaling.queue_delay_s, settings.scaling.jobs_per_worker
     return replace(
         spec,
         env={**spec.env, **settings.env, **secrets},
         scaler=QUEUE_DELAY if jobs is None else REQUEST_COUNT,
         scaler_value=float(delay_s or DEFAULT_QUEUE_DELAY_S) if jobs is None else float(jobs),
-    )
-
-
-def _orchestrator_rule() -> ImageRule:
-    return ImageRule(
-        image="*fanscribe-orchestrator[:@]*",
-        command=_command("fanscribe_orchestrator"),
-        # Where it finds the other endpoints; its own address and key are the platform's.
-        env={
-            "RUNPOD_ENDPOINT_BASE_URL": "{url}/v2",
-            "RUNPOD_API_KEY": "{key}",
-            "FANSCRIBE_ALLOWED_ORIGINS": "{url}",
-        },
-        orchestrator=True,
     )
 
 

@@ -7,13 +7,16 @@ import math
 import struct
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from fanscribe.catalogue import DeployedEndpoint
 from fanscribe.contracts.errors import AnswerError, DeadlineError, FanscribeError, UsageError
-from fanscribe.contracts.job import JobState, error_of
+from fanscribe.contracts.job import error_of
+from fanscribe.contracts.orchestration import OrchestratorAbout
 from fanscribe.contracts.task import Stage
 from fanscribe.deploy.management import Management
 from fanscribe.endpoint import Endpoint
@@ -46,18 +49,26 @@ async def smoke(
     """Send each endpoint its job, all at once, and wait at most `deadline_s` seconds; `done` hears of each."""
 
     async def one(endpoint: DeployedEndpoint) -> Smoke:
-        began = clock()
-        try:
-            output = await _answer(management, endpoint, deadline_s)
-            result = Smoke(
-                endpoint.name, clock() - began, bool((output.get("timing") or {}).get("cold_start"))
-            )
-        except FanscribeError as error:
-            result = Smoke(endpoint.name, clock() - began, False, error)
-        done(result)
-        return result
+        return await _tried(endpoint.name, lambda: _of_variant(management, endpoint, deadline_s), clock, done)
 
     return list(await asyncio.gather(*(one(each) for each in endpoints)))
+
+
+async def smoke_orchestrator(
+    management: Management,
+    identity: str,
+    name: str,
+    *,
+    diarize: bool,
+    deadline_s: float,
+    done: Callable[[Smoke], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Smoke:
+    """Send the orchestrator a request that goes through the whole pipeline; it needs an endpoint that transcribes,
+    and one that diarizes for `diarize`."""
+    return await _tried(
+        name, lambda: _of_pipeline(management, identity, name, diarize, deadline_s), clock, done
+    )
 
 
 def tone() -> bytes:
@@ -74,9 +85,13 @@ def tone() -> bytes:
     return target.getvalue()
 
 
+def _tone_inline() -> str:
+    return f"data:audio/wav;base64,{base64.b64encode(tone()).decode()}"
+
+
 def task_for(endpoint: DeployedEndpoint) -> dict[str, Any]:
     """The job's input. Raises UsageError for a variant of which no stage can be tried with a tone."""
-    audio = f"data:audio/wav;base64,{base64.b64encode(tone()).decode()}"
+    audio = _tone_inline()
     stages = endpoint.variant.stages
     if Stage.TRANSCRIBE in stages or Stage.DIARIZE in stages:
         return {"audio": audio}
@@ -86,9 +101,57 @@ def task_for(endpoint: DeployedEndpoint) -> dict[str, Any]:
     raise UsageError(f"smoke: endpoint {endpoint.name} has no stage that a tone could try")
 
 
-async def _answer(management: Management, deployed: DeployedEndpoint, deadline_s: float) -> dict[str, Any]:
-    endpoint = Endpoint(management.http, management.data_url, deployed.id, management.key)
-    state = await endpoint.submit(task_for(deployed))
+async def _tried(
+    name: str,
+    ask: Callable[[], Awaitable[dict[str, Any]]],
+    clock: Callable[[], float],
+    done: Callable[[Smoke], None],
+) -> Smoke:
+    began = clock()
+    try:
+        output = await ask()
+        result = Smoke(name, clock() - began, bool((output.get("timing") or {}).get("cold_start")))
+    except FanscribeError as error:
+        result = Smoke(name, clock() - began, False, error)
+    done(result)
+    return result
+
+
+async def _of_variant(
+    management: Management, deployed: DeployedEndpoint, deadline_s: float
+) -> dict[str, Any]:
+    """The endpoint's answer to its tiny job, which must be by the right variant."""
+    output = await _answer(management, deployed.id, deployed.name, task_for(deployed), deadline_s)
+    if output.get("variant") != deployed.variant.id:
+        told = output.get("variant") or "no variant of ours"
+        raise AnswerError(f"endpoint {deployed.name} answered as {told}, not as {deployed.variant.id}")
+    return output
+
+
+async def _of_pipeline(
+    management: Management, identity: str, name: str, diarize: bool, deadline_s: float
+) -> dict[str, Any]:
+    """The orchestrator's answer to a tone: a transcript without gaps."""
+    task = {"audio": _tone_inline(), "diarize": diarize, "cache": False}
+    output = await _answer(management, identity, name, task, deadline_s)
+    try:
+        about = OrchestratorAbout.model_validate(output)
+    except ValidationError as error:
+        raise AnswerError(f"endpoint {name} answered with something that is no transcript of ours") from error
+    if not {"durable", "segments"} <= output.keys():
+        raise AnswerError(f"endpoint {name} answered with something that is no transcript of ours")
+    if about.partial:
+        raise AnswerError(
+            f"endpoint {name} answered with a transcript that has gaps; `fanscribe logs {name}` says why"
+        )
+    return output
+
+
+async def _answer(
+    management: Management, identity: str, name: str, task: dict[str, Any], deadline_s: float
+) -> dict[str, Any]:
+    endpoint = Endpoint(management.http, management.data_url, identity, management.key)
+    state = await endpoint.submit(task)
     try:
         async with asyncio.timeout(deadline_s):
             while not state.status.final:
@@ -97,21 +160,13 @@ async def _answer(management: Management, deployed: DeployedEndpoint, deadline_s
     except TimeoutError as error:
         await endpoint.cancel(state.id)
         raise DeadlineError(
-            f"endpoint {deployed.name}: no answer after {deadline_s:g} s; the job is {state.status}, and was cancelled"
+            f"endpoint {name}: no answer after {deadline_s:g} s; the job is {state.status}, and was cancelled"
         ) from error
     except asyncio.CancelledError:
         await asyncio.shield(endpoint.cancel(state.id))
         raise
-    return _checked(deployed, state)
-
-
-def _checked(deployed: DeployedEndpoint, state: JobState) -> dict[str, Any]:
-    if error := error_of(state, deployed.name):
-        raise error
-    if not isinstance(state.output, dict) or state.output.get("variant") != deployed.variant.id:
-        told = state.output.get("variant") if isinstance(state.output, dict) else None
-        wanted = deployed.variant.id
-        raise AnswerError(
-            f"endpoint {deployed.name} answered as {told or 'no variant of ours'}, not as {wanted}"
-        )
+    if (failed := error_of(state, name)) is not None:
+        raise failed
+    if not isinstance(state.output, dict):
+        raise AnswerError(f"endpoint {name} answered with something that is no JSON object")
     return state.output

@@ -29,6 +29,8 @@ VARIANT_JSON_ENTRY = "FANSCRIBE_VARIANT_JSON"
 PREFETCH_ENTRY = "FANSCRIBE_PREFETCH"
 DEPLOYMENT_ENTRY = "FANSCRIBE_DEPLOYMENT"
 """The environment entry that tells the orchestrator which endpoints there are."""
+TIMEOUT_ENTRY = "FANSCRIBE_EXECUTION_TIMEOUT_S"
+"""The environment entry that tells the orchestrator when the platform ends its jobs, in seconds."""
 
 GPU = "gpu"
 CPU = "cpu"

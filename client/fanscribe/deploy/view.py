@@ -11,6 +11,7 @@ from fanscribe.deploy.state import (
     ENDPOINT_ENTRY,
     PREFETCH_ENTRY,
     PROJECT_ENTRY,
+    TIMEOUT_ENTRY,
     VARIANT_ENTRY,
     Account,
     Unknown,
@@ -30,7 +31,14 @@ _SIGNS = {
 # Entries whose wanted values this program makes itself; all others may be anything.
 _OWN = {
     f"env.{name}"
-    for name in (PROJECT_ENTRY, ENDPOINT_ENTRY, VARIANT_ENTRY, PREFETCH_ENTRY, CACHED_MODEL_ENTRY)
+    for name in (
+        PROJECT_ENTRY,
+        ENDPOINT_ENTRY,
+        VARIANT_ENTRY,
+        PREFETCH_ENTRY,
+        CACHED_MODEL_ENTRY,
+        TIMEOUT_ENTRY,
+    )
 }
 HIDDEN = "(not shown)"
 

@@ -99,6 +99,8 @@ def _names(variant: Variant) -> Iterator[str]:
 
 
 def _model(variant: Variant) -> Iterator[str]:
+    if (variant.model.source == "parts") != bool(variant.parts):
+        yield "model.source: parts is for combinations, whose files have no model"
     for key, model in (
         ("model", variant.model),
         *((f"model.also.{n}", each) for n, each in enumerate(variant.model.also)),
@@ -139,7 +141,7 @@ def _performance(variant: Variant) -> Iterator[str]:
                 yield f"performance.rtf.{name}: is a figure for CPUs although hardware.cpu is false"
         elif name not in pools:
             yield f"performance.rtf.{name}: is no GPU pool nor cpu_<cores>; pools are {', '.join(pools)}"
-        elif pools[name].vram_gb < hardware.min_vram_gb:
+        elif pools[name].vram_gb < hardware.min_vram_gb and not variant.parts:
             yield f"performance.rtf.{name}: its cards have less than hardware.min_vram_gb"
     if hardware.cpu and facts.rtf and not any(_CPU.fullmatch(name) for name in facts.rtf):
         yield "performance.rtf: has no figure for CPUs (as cpu_2) although hardware.cpu is true"

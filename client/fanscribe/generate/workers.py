@@ -193,7 +193,9 @@ def _worker(
         module=f"fanscribe_handlers.{family}" if family else f"fanscribe_{ORCHESTRATOR_IMAGE}",
         env=dict(sorted(env.items())),
         secrets=secrets,
-        labels={"variant": variant.id, "stages": ",".join(variant.stages)} if variant is not None else {},
+        labels={"variant": variant.id, "stages": ",".join(variant.stages)}
+        if variant is not None
+        else {"orchestrator": "1"},
         box=(given.group if given is not None else None) or each.endpoint,
         workers_min=state.workers_min,
         workers_max=state.workers_max,

@@ -204,10 +204,10 @@ class Fleet:
 
     def _started(self, endpoint: Endpoint) -> Iterator[Action]:
         specs = [each.spec for each in self.endpoints.values()]
-        room = budget(self.limits, endpoint.spec, specs)
+        kind = endpoint.spec.orchestrator
         endpoint.throttled = False
         for _ in range(endpoint.missing_workers()):
-            kind = endpoint.spec.orchestrator
+            room = budget(self.limits, endpoint.spec, specs).beside(self._held_bytes(not kind), self.limits)
             same = [each for each in self.endpoints.values() if each.spec.orchestrator == kind]
             gone = [each for each in self._deleted if each.spec.orchestrator == kind]
             sharing = [worker for each in (*same, *gone) for worker in each.workers.values()]
@@ -226,6 +226,15 @@ class Fleet:
             if not placement.evict:
                 self._make_room(endpoint, sharing)
             break
+
+    def _held_bytes(self, orchestrators: bool) -> int:
+        """The RAM of all workers whose jobs wait for other endpoints' jobs, or of all the others."""
+        return sum(
+            worker.ram_bytes
+            for each in (*self.endpoints.values(), *self._deleted)
+            if each.spec.orchestrator == orchestrators
+            for worker in each.workers.values()
+        )
 
     def _make_room(self, endpoint: Endpoint, sharing: list[Worker]) -> None:
         """Let the largest busy worker of another endpoint finish and go, once this one has waited too long."""

@@ -15,9 +15,9 @@ class NeverFitsError(ValueError):
 class Limits:
     """What workers may take together, in bytes.
 
-    `orchestrator_share` of the RAM is kept for workers whose jobs wait for other endpoints' jobs, and they
+    At most `orchestrator_share` of the RAM is kept for workers whose jobs wait for other endpoints' jobs, and they
     get no more than that: so parents can never take the memory that their children wait for. It is kept
-    only while there is such an endpoint.
+    only while there is such an endpoint, and no more than all of their workers together may take.
     """
 
     ram_bytes: int
@@ -32,6 +32,10 @@ class Budget:
     ram_bytes: int
     vram_bytes: int
 
+    def beside(self, held_bytes: int, limits: Limits) -> "Budget":
+        """What is left of it beside workers that draw on the other budget, and may hold more than that by now."""
+        return Budget(min(self.ram_bytes, limits.ram_bytes - held_bytes), self.vram_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -43,9 +47,8 @@ class Placement:
 
 def budget(limits: Limits, spec: EndpointSpec, specs: Iterable[EndpointSpec]) -> Budget:
     """The budget of `spec` among all `specs`."""
-    reserved = 0
-    if spec.orchestrator or any(other.orchestrator for other in specs):
-        reserved = int(limits.ram_bytes * limits.orchestrator_share)
+    wanted = {each.name: each.ram_bytes * each.max_workers for each in (*specs, spec) if each.orchestrator}
+    reserved = min(sum(wanted.values()), int(limits.ram_bytes * limits.orchestrator_share))
     if spec.orchestrator:
         return Budget(reserved, 0)
     return Budget(limits.ram_bytes - reserved, limits.vram_bytes)

@@ -242,6 +242,12 @@ def find() -> RunningPlatform | None:
     return found
 
 
+def elsewhere(environment: Mapping[str, str]) -> RunningPlatform | None:
+    """A platform that others run, as in a container: FANSCRIBE_LOCAL_URL, and FANSCRIBE_LOCAL_KEY."""
+    url = environment.get("FANSCRIBE_LOCAL_URL", "").rstrip("/")
+    return RunningPlatform(url, environment.get(KEY_VARIABLE) or "local", 0) if url else None
+
+
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Hold off other starts of this user: between `find` and the state file nobody else may start one.

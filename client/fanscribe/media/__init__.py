@@ -1,6 +1,7 @@
 """Recordings: probe the header, decode, resample to 16 kHz, split channels, cut, write FLAC (PyAV and numpy)."""
 
 from fanscribe.media.convert import Decoded, Transcoded, blocks, decode, transcode
+from fanscribe.media.length import check_length
 from fanscribe.media.recording import SHORTEST_S, AudioFacts, Recording, opened, probe
 from fanscribe.media.timeline import SAMPLE_RATE
 
@@ -12,6 +13,7 @@ __all__ = [
     "Recording",
     "Transcoded",
     "blocks",
+    "check_length",
     "decode",
     "opened",
     "probe",

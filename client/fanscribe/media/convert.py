@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fanscribe.contracts.errors import AudioError
 from fanscribe.media.flac import FlacWriter
 from fanscribe.media.mixdown import MixDown
-from fanscribe.media.recording import SHORTEST_S, Recording, opened, too_short
+from fanscribe.media.recording import SHORTEST_S, Recording, opened, too_long, too_short
 from fanscribe.media.timeline import SAMPLE_RATE, Samples, Timeline
 
 _BLOCK = SAMPLE_RATE  # samples; frames are gathered to about a second, since each step costs a call
@@ -58,15 +58,15 @@ def blocks(
     most = None if max_duration_s is None else round(max_duration_s * SAMPLE_RATE)
     declared = recording.declared_s
     if max_duration_s is not None and clip is None and declared is not None and declared > max_duration_s + 1:
-        raise _too_long(recording.name, max_duration_s)
+        raise too_long(recording.name, max_duration_s)
     timeline = Timeline(recording, stopped)
     position = given = 0
     for block in _gathered(timeline.blocks()):
         start, position = position, position + block.shape[1]
         piece = block[:, max(first - start, 0) : max(last - start, 0) if last is not None else None]
         given += piece.shape[1]
-        if most is not None and given > most:
-            raise _too_long(recording.name, max_duration_s)
+        if max_duration_s is not None and most is not None and given > most:
+            raise too_long(recording.name, max_duration_s)
         if piece.shape[1]:
             yield piece
         if last is not None and position >= last:
@@ -207,12 +207,6 @@ def _check_channels(recording: Recording, wanted: Mapping[int | None, object] | 
             raise AudioError(
                 f"{recording.name}: has no channel {channel}; choose one of its own, it has {numbers}"
             )
-
-
-def _too_long(name: str, limit_s: float | None) -> AudioError:
-    return AudioError(
-        f"{name}: holds more than the {limit_s:g} s of sound that are allowed; send it in parts"
-    )
 
 
 def _tell(recording: Recording, warning: str | None) -> None:

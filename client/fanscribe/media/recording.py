@@ -116,6 +116,13 @@ def too_short(name: str, duration_s: float) -> AudioError:
     )
 
 
+def too_long(name: str, limit_s: float) -> AudioError:
+    """The error for a recording with more than `limit_s` seconds of sound."""
+    return AudioError(
+        f"{name}: holds more than the {limit_s:g} s of sound that are allowed; send it in parts"
+    )
+
+
 @contextmanager
 def opened(source: Path | BinaryIO, name: str) -> Iterator[Recording]:
     """Open a recording for probing or decoding; the caller's own file object stays open. Raises AudioError."""

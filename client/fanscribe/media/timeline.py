@@ -33,7 +33,7 @@ _EXACT = ("flac", "ogg")
 
 _SHORTEST_TOLD_HOLE_S = 0.02
 
-_LONGEST_HOLE_S = 3600.0
+LONGEST_HOLE_S = 3600.0
 """A longer hole is taken for a restart of the writer's clock, not for an hour in which nothing happened."""
 
 _SILENCE_BLOCK = SAMPLE_RATE
@@ -199,7 +199,7 @@ class Timeline:
     def _longest_hole_s(self) -> float:
         declared = self._recording.declared_s
         if declared is None:
-            return _LONGEST_HOLE_S
+            return LONGEST_HOLE_S
         return max(declared - self._expected_s, 0.0) + 1.0
 
     def _silence_until(self, place: int) -> Iterator[Samples]:

@@ -11,6 +11,7 @@ from fanscribe.contracts.errors import (
     AnswerError,
     ErrorCode,
     FanscribeError,
+    JobCancelledError,
     JobError,
     NotFoundError,
     PayloadTooLargeError,
@@ -20,12 +21,16 @@ from fanscribe.contracts.errors import (
 )
 from fanscribe.contracts.job import JobState, JobStatus, error_of
 from fanscribe.contracts.task import Provenance, Stage, TaskInput, to_wire
+from fanscribe.logs import about
 from fanscribe.pipeline.cleanup import to_its_end
 from fanscribe.pipeline.events import Event, Listener, State
 from fanscribe.pipeline.job import Calls, Rhythm, Watched, ended, read_answer, stop, submit, watch
 from fanscribe.pipeline.kept import Identity, Kept
+from fanscribe.pipeline.observed import job_facts
 from fanscribe.pipeline.route import Route
 from fanscribe.pipeline.spans import Cargo, Span
+from fanscribe.trace.facts import JobFacts, Role
+from fanscribe.trace.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +76,13 @@ class Task:
 
 @dataclass(slots=True)
 class Tally:
-    """What a task cost besides its answer."""
+    """What a task cost besides its answer. `made` are the jobs that have ended, for the trace."""
 
     attempts: int = 0
     hedges: int = 0
     unconfirmed: int = 0
     reused: bool = False
+    made: list[JobFacts] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class Means:
     attentive: bool = True
     calls: Calls = field(default_factory=Calls)
     posting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(POSTING))
+    recorder: Recorder = field(default_factory=Recorder)
 
 
 async def perform(task: Task, cargo: Cargo, routes: Sequence[Route], tally: Tally, means: Means) -> Answer:
@@ -112,6 +119,7 @@ async def perform(task: Task, cargo: Cargo, routes: Sequence[Route], tally: Tall
     attempt; a refusal (wrong key, unknown endpoint, a task the worker will not do) at once.
     """
     failures: dict[str, int] = {}
+    cancelled = False
     while True:
         # What failed twice in one place may be that place's fault, though it does well with other tasks.
         fresh_first = sorted(routes, key=lambda each: failures.get(each.endpoint.name, 0) // 2)
@@ -119,6 +127,14 @@ async def perform(task: Task, cargo: Cargo, routes: Sequence[Route], tally: Tall
         tally.attempts += 1
         try:
             answer = await _raced(task, cargo, route, tally, means, held=route is routes[0])
+        except JobCancelledError:
+            route.breaker.succeeded()
+            if cancelled or not means.kept.active:
+                raise  # somebody wants it to end
+            # Another run that found our job among what is kept may have left, or have got the answer elsewhere.
+            cancelled = True
+            if (found := await kept_answer(task, [route], Tally(), means.kept)) is not None:
+                return found
         except (JobError, AnswerError, TransportError) as error:
             if not error.retryable:
                 route.breaker.succeeded()  # it works; it is this task that it will not do
@@ -181,13 +197,20 @@ async def attached(
             each for each in await means.kept.jobs(task.identity(route)) if each.endpoint == route.endpoint.id
         ]
         tally.unconfirmed += sum(not each.job_id for each in sent)
-        for job in reversed(sent):
-            state = await _still_there(route, job.job_id) if job.job_id else None
-            if state is None:
-                continue
-            tally.attempts += 1
-            with contextlib.suppress(JobError, AnswerError):
-                return await _raced(task, cargo, route, tally, means, held=route is routes[0], earlier=state)
+        states = [await _still_there(route, each.job_id) for each in reversed(sent) if each.job_id]
+        # What has an answer already costs no further second; of the others the newest is the best hope.
+        left = sorted((each for each in states if each is not None), key=lambda each: not each.status.final)
+        try:
+            while left:
+                tally.attempts += 1
+                with contextlib.suppress(JobError, AnswerError):
+                    return await _raced(
+                        task, cargo, route, tally, means, held=route is routes[0], earlier=left.pop(0)
+                    )
+        finally:  # jobs beside a straggler, which nobody waits for any more
+            for each in left:
+                if not each.status.final:
+                    await stop(route.api, each.id)
     return None
 
 
@@ -216,12 +239,14 @@ async def _raced(
 
     `held`: the caller has a slot of this endpoint already. `earlier` is a job that was sent before.
     """
-    async with contextlib.nullcontext() if held else route.slot():
+    async with contextlib.nullcontext() if held else route.slot(beside=True):
         latest, hedges = Watched(means.calls.clock(), earlier, earlier is not None), 0
-        running = {asyncio.ensure_future(_job(task, cargo, route, latest, tally, means))}
+        role = Role.ATTACHED if earlier else Role.RETRY if tally.attempts > 1 else Role.FIRST
+        running = {asyncio.ensure_future(_job(task, cargo, route, latest, tally, means, role))}
+        look_s = _first_look_s(task, route)
         try:
             while True:
-                look = asyncio.ensure_future(means.calls.sleep(_look_s(task, route)))
+                look = asyncio.ensure_future(means.calls.sleep(look_s))
                 try:
                     await asyncio.wait([*running, look], return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -231,15 +256,22 @@ async def _raced(
                     running.discard(each)
                     if each.exception() is None or not running:
                         return each.result()  # of the last one also its error
+                look_s = _look_s(task, route)
                 if looked and hedges < HEDGES and route.straggles(latest, task.span.heard_s):
                     hedges, tally.hedges = hedges + 1, tally.hedges + 1
                     log.info("%s: it straggles, another job is sent beside it", task.id)
                     latest = Watched(means.calls.clock())
-                    running.add(asyncio.ensure_future(_job(task, cargo, route, latest, tally, means)))
+                    hedge = _job(task, cargo, route, latest, tally, means, Role.HEDGE)
+                    running.add(asyncio.ensure_future(hedge))
         finally:
             for each in running:
                 each.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+
+def _first_look_s(task: Task, route: Route) -> float:
+    """Nothing shows so early that it straggles: its progress is looked at when 0.3 of its time are over."""
+    return max(0.25, 0.4 * route.capacity.task_s(task.span.heard_s))
 
 
 def _look_s(task: Task, route: Route) -> float:
@@ -248,15 +280,26 @@ def _look_s(task: Task, route: Route) -> float:
 
 
 async def _job(
-    task: Task, cargo: Cargo, route: Route, watched: Watched, tally: Tally, means: Means
+    task: Task, cargo: Cargo, route: Route, watched: Watched, tally: Tally, means: Means, role: Role
 ) -> Answer:
     """Send one job, where it was not sent before, and wait for its answer."""
     route.out(watched, task.span.heard_s)
-    answered = False
+    answered, began = False, means.calls.clock()
+
+    def note(result: Provenance | BaseException) -> None:
+        tally.made.append(job_facts(route.endpoint, role, watched, began, means.calls.clock(), result))
+
     try:
         transfer_s = 0.0 if watched.state else await _sent(task, cargo, route, watched, tally, means)
-        answer = await _follow(task, route, watched, transfer_s, means)
+        assert watched.state is not None
+        with about(task_job=watched.state.id):
+            answer = await _follow(task, route, watched, transfer_s, means)
         answered = True
+    except BaseException as error:
+        note(error)
+        raise
+    else:
+        note(answer.output)
         return answer
     finally:
         route.back(watched, answered=answered)
@@ -272,7 +315,7 @@ async def _sent(
     means.listener(Event(task.id, task.stage, State.SENDING, message=route.endpoint.variant.id))
     policy = means.policy(route.expected_s(task.span.heard_s))
     work = task.identity(route)
-    async with means.posting:
+    async with route.pool.posting if route.pool is not None else means.posting:
         began = means.calls.clock()
         body = to_wire(task.make_input(await cargo.fields()))
         await means.kept.intend(work)

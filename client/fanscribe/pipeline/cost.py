@@ -261,9 +261,10 @@ class _Hands:
                 free = self._free[worker]
                 heapq.heappush(self._soonest, (free, worker))
                 heapq.heappush(self._ahead, (worker if self._in_order else -free, free, worker))
-            for heap in (self._soonest, self._ahead):
-                while heap and self._took_one_since(*heap[0][-2:], now):
-                    heapq.heappop(heap)
+            while self._soonest and self._took_one_since(*self._soonest[0], now):
+                heapq.heappop(self._soonest)
+            while self._ahead and self._took_one_since(*self._ahead[0][1:], now):
+                heapq.heappop(self._ahead)
             if self._soonest:
                 free, worker = self._soonest[0]
                 return now, worker if free <= now else self._ahead[0][2]

@@ -9,18 +9,20 @@ from typing import Any
 
 from fanscribe.contracts.errors import ErrorCode, FanscribeError, PlatformError, TaskFailedError
 from fanscribe.contracts.task import AlignInput, AlignOutput, Stage, TranscribeOutput
+from fanscribe.logs import about
 from fanscribe.media import SAMPLE_RATE
 from fanscribe.pipeline.attempts import Answer, Means, Tally, Task, attached, kept_answer, perform, too_much
 from fanscribe.pipeline.cuts import Chunk
 from fanscribe.pipeline.events import Event, State
 from fanscribe.pipeline.inputs import make_input
 from fanscribe.pipeline.language import LanguageVote
-from fanscribe.pipeline.outcome import Outcome
+from fanscribe.pipeline.outcome import Outcome, task_facts
 from fanscribe.pipeline.plan import Plan, StagePlan, knows
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.route import Route
 from fanscribe.pipeline.spans import Cargo, Span
 from fanscribe.pipeline.supply import Supplied, halved, recut
+from fanscribe.pipeline.watcher import Nobody, Watcher
 
 SHORTEST_HALF_S = 5.0
 """A span is not halved into less than this, in seconds."""
@@ -41,7 +43,7 @@ class _Doubtful:
 class FanOut:
     """The tasks of one request. `votes` goes by channel; `folder` is for audio that has to be cut again.
 
-    `keep_language` notes what was decided for a stage, for later runs.
+    `keep_language` notes what was decided for a stage, for later runs. `watcher` is told of answers that stay.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class FanOut:
         name: str,
         folder: Path,
         keep_language: Callable[[StagePlan, str], Awaitable[None]],
+        watcher: Watcher | None = None,
     ) -> None:
         self.outcomes: list[Outcome] = []
         self._plan = plan
@@ -62,6 +65,9 @@ class FanOut:
         self._name = name
         self._folder = folder
         self._keep_language = keep_language
+        self._watcher = watcher or Nobody()
+        self._settled: set[int] = set()
+        self._supplying: asyncio.Task[Supplied] | None = None
         self._routes = _routes(plan, platform, means)
         self._doubtful: list[_Doubtful] = []
         self._cargos: list[Cargo] = []
@@ -76,7 +82,7 @@ class FanOut:
         """
         try:
             async with _Together(self) as group:
-                running = group.create_task(supplying)
+                running = self._supplying = group.create_task(supplying)
             await self._close_votes()
             async with _Together(self) as group:
                 for each in self._doubtful:
@@ -88,6 +94,27 @@ class FanOut:
             chunks = [each.span.chunk for each in self.outcomes if each.stage is stage]
             assert tiles(chunks, supplied.duration_s), f"{stage.id}: a span has no outcome, or more than one"
         return supplied
+
+    def abandon(self, error: FanscribeError) -> Supplied:
+        """Give up what was not done when `run` was stopped: each span without an outcome gets this error.
+
+        Gives what is known of the recording; where it was not decoded to its end, that is what its header tells.
+        """
+        supplied = self._known_supply()
+        for stage in self._plan.stages:
+            own = [each.span.chunk for each in self.outcomes if each.stage is stage]
+            for number, (start, end) in enumerate(holes(own, supplied.duration_s)):
+                span = Span(Chunk(number, start, end, start, end), stage.channel, "")
+                name = f"{stage.id}-unfinished-{number}"
+                self.outcomes.append(Outcome(name, stage, span, None, error, Tally()))
+        return supplied
+
+    def _known_supply(self) -> Supplied:
+        task = self._supplying
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            return task.result()
+        ends = [each.span.chunk.end for each in self.outcomes]
+        return Supplied(max([self._plan.situation.duration_s or 0.0, *ends]), ())
 
     def given(self, stages: Sequence[StagePlan], span: Span) -> None:
         """A span is there, for these stages."""
@@ -122,6 +149,7 @@ class FanOut:
         self._ended(outcome)
         if await self._undecided(outcome):
             self._doubtful.append(_Doubtful(stage, span, cargo, outcome))
+            self._settle_confirmed()
         else:
             await self._finished(outcome, cargo)
 
@@ -132,6 +160,7 @@ class FanOut:
                 await self._aligned(outcome, cargo)
         finally:
             await cargo.release()
+        self._settle(outcome)
 
     async def _aligned(self, outcome: Outcome, cargo: Cargo) -> None:
         """Put the aligner's words in place of the recogniser's; where it fails, these stay as they are."""
@@ -165,9 +194,32 @@ class FanOut:
         make: Callable[[str | None], Task] | None = None,
     ) -> Outcome:
         """The outcome of one task: what is kept of it, else what its jobs gave. `make` makes it for a language."""
-        make = make or partial(self._task, stage, span)
+        tally, clock = Tally(), self._means.calls.clock
+        began = clock()
+
+        def note(failure: BaseException | None) -> None:
+            self._means.recorder.task(task_facts(stage, span, tally, began, clock(), failure))
+
+        try:
+            with about(task=f"{stage.id}-{span.number}"):
+                make = make or partial(self._task, stage, span)
+                outcome = await self._answered(stage, span, cargo, tally, make)
+        except BaseException as error:
+            note(error)
+            raise
+        note(outcome.error)
+        return outcome
+
+    async def _answered(
+        self,
+        stage: StagePlan,
+        span: Span,
+        cargo: Cargo,
+        tally: Tally,
+        make: Callable[[str | None], Task],
+    ) -> Outcome:
         routes = [self._routes[each.name] for each in stage.endpoints]
-        vote, tally, listener = self._votes[span.channel], Tally(), self._means.listener
+        vote, listener = self._votes[span.channel], self._means.listener
         async with routes[0].slot():
             task = make(vote.decided)
             if stage.stage in self._lost:
@@ -236,6 +288,21 @@ class FanOut:
             vote.decide(language)
         return True
 
+    def _settle_confirmed(self) -> None:
+        """Of the answers that were in doubt, those in the language decided stay as they are."""
+        for each in self._doubtful:
+            vote, answer = self._votes[each.span.channel], each.outcome.answer
+            if vote.decided is None or answer is None or each.stage.aligners:
+                continue
+            if not self._contradicted(vote, answer.output):
+                self._settle(each.outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Tell, once, that an outcome stays."""
+        if id(outcome) not in self._settled:
+            self._settled.add(id(outcome))
+            self._watcher.settled(outcome)
+
     def _contradicted(self, vote: LanguageVote, output: object) -> bool:
         return isinstance(output, TranscribeOutput) and vote.contradicts(output)
 
@@ -251,14 +318,16 @@ class FanOut:
         """Do again what is in another language than the recording's; keep the answer there was if that fails."""
         outcome, answer = doubtful.outcome, doubtful.outcome.answer
         assert answer is not None
-        alone = sum(each.stage is doubtful.stage for each in self.outcomes) == 1
-        if not alone and self._contradicted(self._votes[doubtful.span.channel], answer.output):
+        if self._contradicted(self._votes[doubtful.span.channel], answer.output) and self._has_peers(outcome):
             again = await self._asked(doubtful.stage, doubtful.span, doubtful.cargo)
             again.tally.attempts += doubtful.outcome.tally.attempts
             again.tally.unconfirmed += doubtful.outcome.tally.unconfirmed
             if again.answer is not None:
                 self.outcomes[self.outcomes.index(outcome)] = outcome = again
         await self._finished(outcome, doubtful.cargo)
+
+    def _has_peers(self, outcome: Outcome) -> bool:
+        return any(each.stage is outcome.stage and each is not outcome for each in self.outcomes)
 
     async def _halves(self, stage: StagePlan, span: Span) -> list[Span]:
         if span.chunk.end - span.chunk.start < 2 * SHORTEST_HALF_S:
@@ -311,13 +380,25 @@ def _routes(plan: Plan, platform: Platform, means: Means) -> dict[str, Route]:
         # Where no further worker can be started, one job more in the queue spares the caller's reaction.
         own = division.in_flight + (1 if division.width >= most else 0)
         wanted[stage.endpoint.name] = wanted.get(stage.endpoint.name, 0) + own
-    routes = {}
+    routes, holder = {}, object()
     for name, endpoint in endpoints.items():
         capacity = plan.situation.capacity(endpoint)
         most = capacity.workers_max * (2 if capacity.prefetch else 1) + 1
         limit = min(wanted.get(name, most), most)
-        routes[name] = Route(endpoint, platform.endpoint(endpoint.id), capacity, limit, means.calls.clock)
+        pool = platform.sharing.pool(name, most) if platform.sharing is not None else None
+        api = platform.endpoint(endpoint.id)
+        routes[name] = Route(endpoint, api, capacity, limit, means.calls.clock, pool, holder)
     return routes
+
+
+def holes(chunks: Sequence[Chunk], duration_s: float) -> list[tuple[float, float]]:
+    """The spans of the recording that no chunk owns, in order."""
+    found, reached = [], 0.0
+    for each in sorted(chunks, key=lambda each: each.start):
+        if each.start > reached:
+            found.append((reached, each.start))
+        reached = max(reached, each.end)
+    return [*found, (reached, duration_s)] if reached < duration_s else found
 
 
 def tiles(chunks: Sequence[Chunk], duration_s: float) -> bool:

@@ -26,22 +26,20 @@ def join(plan: Plan, supplied: Supplied, outcomes: Sequence[Outcome]) -> Transcr
     warnings = list(dict.fromkeys([*supplied.warnings, *_warnings(plan, ordered)]))
     tasks = [record_of(each) for each in ordered]
     if plan.request.speaker_detection is SpeakerDetection.PER_CHANNEL:
-        names = {f"CHANNEL_{number}": name for number, name in enumerate(plan.request.speaker_names)}
         channels: dict[int, list[merge.Part]] = {}
         for each in recognised:
             if each.span.channel is not None:
-                channels.setdefault(each.span.channel, []).extend(_part(each))
+                channels.setdefault(each.span.channel, []).extend(parts_of(each))
         transcript = merge.merge_channels(
-            channels, duration=duration, names=names, gaps=gaps, warnings=warnings, tasks=tasks
+            channels, duration=duration, names=speaker_names(plan), gaps=gaps, warnings=warnings, tasks=tasks
         )
     else:
-        names = {f"SPEAKER_{number:02d}": name for number, name in enumerate(plan.request.speaker_names)}
-        parts = [part for each in recognised for part in _part(each)]
+        parts = [part for each in recognised for part in parts_of(each)]
         transcript = merge.merge(
             parts,
             duration=duration,
-            diarization=_diarization(plan, ordered),
-            names=names,
+            diarization=diarization_of(plan, ordered),
+            names=speaker_names(plan),
             gaps=gaps,
             warnings=warnings,
             tasks=tasks,
@@ -52,7 +50,16 @@ def join(plan: Plan, supplied: Supplied, outcomes: Sequence[Outcome]) -> Transcr
     return transcript
 
 
-def _part(outcome: Outcome) -> Iterator[merge.Part]:
+def speaker_names(plan: Plan) -> dict[str, str]:
+    """The names that the user gave, by the labels that they replace."""
+    label = (
+        "CHANNEL_{}" if plan.request.speaker_detection is SpeakerDetection.PER_CHANNEL else "SPEAKER_{:02d}"
+    )
+    return {label.format(number): name for number, name in enumerate(plan.request.speaker_names)}
+
+
+def parts_of(outcome: Outcome) -> Iterator[merge.Part]:
+    """The part of the transcript that an outcome holds, if it holds one. Its times count from the recording's start."""
     if outcome.answer is not None and isinstance(outcome.answer.output, TranscribeOutput):
         chunk = outcome.span.chunk
         yield merge.part_of(outcome.answer.output, chunk.start, chunk.end, chunk.heard_start, chunk.heard_end)
@@ -66,8 +73,9 @@ def _gaps(recognised: Sequence[Outcome], duration: float) -> Iterator[Gap]:
             yield Gap(chunk.start, min(chunk.end, duration), each.stage.stage, f"{where}{each.error}")
 
 
-def _diarization(plan: Plan, outcomes: Sequence[Outcome]) -> DiarizeResult | None:
-    parts = [_diarized(each) for each in outcomes if _names_speakers(each)]
+def diarization_of(plan: Plan, outcomes: Sequence[Outcome]) -> DiarizeResult | None:
+    """Who speaks when, by all outcomes that tell; None where none does. Times count from the recording's start."""
+    parts = [_diarized(each) for each in outcomes if names_speakers(each)]
     known = [part.result for part in parts if part.result is not None]
     if not known:
         return None
@@ -82,7 +90,8 @@ def _diarization(plan: Plan, outcomes: Sequence[Outcome]) -> DiarizeResult | Non
     )
 
 
-def _names_speakers(outcome: Outcome) -> bool:
+def names_speakers(outcome: Outcome) -> bool:
+    """Whether an outcome is one that tells who speaks."""
     return outcome.stage.stage is Stage.DIARIZE or outcome.stage.also_diarizes
 
 

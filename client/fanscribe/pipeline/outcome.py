@@ -11,6 +11,7 @@ from fanscribe.pipeline.plan import StagePlan
 from fanscribe.pipeline.spans import Span
 from fanscribe.pipeline.survey import RUN, START, learned_name
 from fanscribe.results.learned import Observation
+from fanscribe.trace.facts import TaskFacts, error_name, status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,26 @@ def record_of(outcome: Outcome) -> TaskRecord:
     paid_s = worked_s + (waited_s if timing.cold_start else 0.0)
     record.cost_usd = round(paid_s * capacity.price_per_s, 6)
     return record
+
+
+def task_facts(
+    stage: StagePlan, span: Span, tally: Tally, began: float, ended: float, failure: BaseException | None
+) -> TaskFacts:
+    """What the trace tells of a task that ended with an answer, or without one by `failure`."""
+    return TaskFacts(
+        id=f"{stage.id}-{span.number}",
+        stage_id=stage.id,
+        stage=stage.stage.value,
+        start_s=span.chunk.start,
+        end_s=span.chunk.end,
+        began=began,
+        ended=ended,
+        status=status_of(failure),
+        jobs=tuple(tally.made),
+        reused=tally.reused,
+        unconfirmed=tally.unconfirmed,
+        error=error_name(failure),
+    )
 
 
 def _predicted(capacity: Capacity, heard_s: float, *, cold: bool) -> dict[str, float]:

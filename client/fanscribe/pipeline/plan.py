@@ -144,18 +144,41 @@ def choose_engines(request: Request, catalogue: Catalogue, situation: Situation)
     """
     aligners = _aligners(catalogue, request)
     recognisers = _choose(catalogue, Stage.TRANSCRIBE, request, situation, alignable=bool(aligners))
+    by_voice = request.speaker_detection is SpeakerDetection.DIARIZE
+    if by_voice:
+        recognisers = _alike(recognisers, catalogue)
     if not _align(recognisers[0].variant, request):
         aligners = ()
-    by_voice = request.speaker_detection is SpeakerDetection.DIARIZE
     if not by_voice or Stage.DIARIZE in recognisers[0].variant.stages:
         return Engines(recognisers, aligners=aligners)
     return Engines(recognisers, _choose(catalogue, Stage.DIARIZE, request, situation), aligners)
 
 
+def _alike(recognisers: tuple[DeployedEndpoint, ...], catalogue: Catalogue) -> tuple[DeployedEndpoint, ...]:
+    """Those that may stand in for each other where speakers are wanted: they name them in the same pass, or none does.
+
+    The preferred one decides; where it names none and no diarizer is deployed, those do that name them.
+    """
+    naming = tuple(each for each in recognisers if Stage.DIARIZE in each.variant.stages)
+    if recognisers[0] in naming:
+        return naming
+    diarizer = any(_first_does(each.variant, Stage.DIARIZE) for each in catalogue.endpoints)
+    return naming if naming and not diarizer else recognisers
+
+
+def _first_does(variant: Variant, stage: Stage) -> bool:
+    """Whether a stage is what its worker is asked for; further ones only come with it."""
+    return variant.stages[0] is stage
+
+
 def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> Plan:
     """The plan for audio of which so much is known. Raises what `choose_engines` does."""
     engines = choose_engines(request, catalogue, situation)
+    also_diarizes = request.speaker_detection is SpeakerDetection.DIARIZE and not engines.diarizers
     recognise = _work(Stage.TRANSCRIBE, engines.recognisers, request, situation)
+    if also_diarizes:
+        bounds = replace(recognise.bounds, shortest_s=DIARIZE_SHORTEST_S)
+        recognise = replace(recognise, bounds=bounds)
     if request.speaker_detection is SpeakerDetection.PER_CHANNEL:
         width = max(1, recognise.capacity.workers_max // situation.channels)
         division = divide(recognise, request.optimize, width=width)
@@ -176,7 +199,7 @@ def make_plan(request: Request, catalogue: Catalogue, situation: Situation) -> P
     stages[Stage.TRANSCRIBE] = replace(
         stages[Stage.TRANSCRIBE],
         aligners=engines.aligners,
-        also_diarizes=request.speaker_detection is SpeakerDetection.DIARIZE and not engines.diarizers,
+        also_diarizes=also_diarizes,
     )
     diarize = stages.get(Stage.DIARIZE)
     if diarize is not None and diarize.divided:
@@ -302,7 +325,11 @@ def _choose(
     """
     # Simulated engines, which exist for load and fault tests, serve only those who name one.
     simulated = request.model != AUTO and _simulated(catalogue.variant(request.model))
-    serving = tuple(each for each in catalogue.serving(stage) if _simulated(each.variant) is simulated)
+    serving = tuple(
+        each
+        for each in catalogue.serving(stage)
+        if _first_does(each.variant, stage) and _simulated(each.variant) is simulated
+    )
     if request.model != AUTO and stage is Stage.TRANSCRIBE:
         variant = catalogue.variant(request.model)
         if stage not in variant.stages:

@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from fanscribe.catalogue import DeployedEndpoint
 from fanscribe.pipeline.breaker import Breaker
 from fanscribe.pipeline.cost import Capacity, hedge_after_s
 from fanscribe.pipeline.job import Watched
+from fanscribe.pipeline.sharing import Pool
 
 if TYPE_CHECKING:
     from fanscribe.endpoint import Endpoint
@@ -35,7 +36,10 @@ _HOPELESS_RATIO, _HOPELESS_S = 3.0, 60.0
 
 
 class Route:
-    """The jobs of one run on one endpoint. `limit` is how many may be out at once, besides hedges."""
+    """The jobs of one run on one endpoint. `limit` is how many may be out at once, besides hedges.
+
+    `pool` is what the run shares with others of this process, under the name `holder`.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,8 @@ class Route:
         capacity: Capacity,
         limit: int,
         clock: Callable[[], float],
+        pool: Pool | None = None,
+        holder: Hashable = None,
     ) -> None:
         self.endpoint = endpoint
         self.api = api
@@ -51,23 +57,43 @@ class Route:
         self.limit = max(1, min(limit, PLATFORM_LIMIT))
         self.breaker = Breaker(clock)
         self.waiting = 0
+        self.pool = pool
+        self._holder = holder
         self._clock = clock
         self._slots = asyncio.Semaphore(self.limit)
         self._out: dict[int, tuple[Watched, float]] = {}
         self._ratios: deque[float] = deque(maxlen=_REMEMBERED)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for the right to have one more job out, first come, first served."""
+    async def slot(self, *, beside: bool = False) -> AsyncIterator[None]:
+        """Wait for the right to have one more job out, first come, first served.
+
+        `beside`: the caller holds a slot of another endpoint, so the requests of this process are not waited for.
+        """
         self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
             self.waiting -= 1
         try:
-            yield
+            async with self._share(beside):
+                yield
         finally:
             self._slots.release()
+
+    @asynccontextmanager
+    async def _share(self, beside: bool) -> AsyncIterator[None]:
+        if self.pool is None:
+            yield
+            return
+        if beside:
+            self.pool.take(self._holder)
+        else:
+            await self.pool.acquire(self._holder)
+        try:
+            yield
+        finally:
+            self.pool.release(self._holder)
 
     def out(self, watched: Watched, heard_s: float) -> None:
         """Count a job that was sent."""
@@ -82,6 +108,8 @@ class Route:
     @property
     def spare(self) -> bool:
         """Whether a worker is likely to be free: nothing waits, and fewer jobs are out than there may be workers."""
+        if self.pool is not None and (self.pool.waiting or self.pool.out >= self.capacity.workers_max):
+            return False
         return not self.waiting and len(self._out) < self.capacity.workers_max
 
     def expected_s(self, heard_s: float) -> float:

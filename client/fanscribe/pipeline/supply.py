@@ -89,11 +89,13 @@ async def supply(
     folder: Path,
     given: Given,
     listener: Listener,
+    longest_s: float | None = None,
 ) -> Supplied:
     """Decode `source` once; give every span of every lane to `given` as soon as it is written into `folder`.
 
     Runs in a thread and stops at the next block when it is cancelled. Raises AudioError, and FanscribeError when
-    the folder has no room. Afterwards the lanes hold the cuts that were made.
+    the folder has no room. Afterwards the lanes hold the cuts that were made. More than `longest_s` seconds are
+    refused, whatever the header promised.
     """
     loop = asyncio.get_running_loop()
 
@@ -109,7 +111,9 @@ async def supply(
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(given, lane.stages, span)
 
-    supplied = await in_thread(lambda stopped: _cut(source, name, lanes, folder, pass_on, report, stopped))
+    supplied = await in_thread(
+        lambda stopped: _cut(source, name, lanes, folder, pass_on, report, stopped, longest_s)
+    )
     await asyncio.sleep(0)  # what the thread passed on last is given before this returns
     listener(Event("prepare", Stage.PREPARE, State.DONE, 1.0, name))
     return supplied
@@ -200,6 +204,7 @@ def _cut(
     given: Callable[[Lane, Sequence[Piece]], None],
     report: Callable[[float], None],
     stopped: Callable[[], bool],
+    longest_s: float | None,
 ) -> Supplied:
     cutters = [_cutter(lane) for lane in lanes]
     with ExitStack() as stack:
@@ -218,7 +223,7 @@ def _cut(
             mixed = any(lane.channel is None for lane in lanes)
             declared_s = recording.facts.duration_s
             samples = 0
-            for block in media.blocks(recording, stopped=stopped):
+            for block in media.blocks(recording, max_duration_s=longest_s, stopped=stopped):
                 samples += block.shape[1]
                 mix = mixer.mix(block) if mixed else None
                 for lane, writer in zip(lanes, writers, strict=True):

@@ -5,7 +5,15 @@
 Transcripts are private: no name, message or log line here holds any of their text.
 """
 
-from fanscribe.results.keys import Kind, cuts_key, engine_key, file_digest, job_key, task_key
+from fanscribe.results.keys import (
+    Kind,
+    cuts_key,
+    engine_key,
+    file_digest,
+    job_key,
+    request_key,
+    task_key,
+)
 from fanscribe.results.learned import LearnedFactors
 from fanscribe.results.store import Entry, ResultStore, learned_file, open_results
 
@@ -20,5 +28,6 @@ __all__ = [
     "job_key",
     "learned_file",
     "open_results",
+    "request_key",
     "task_key",
 ]

@@ -13,6 +13,7 @@ from fanscribe.contracts.errors import TransportError, UsageError
 from fanscribe.results.envelope import DamagedError, pack, unpack
 from fanscribe.results.keys import is_key
 from fanscribe.results.store import Entry
+from fanscribe.s3 import is_volume, s3_client
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
@@ -35,20 +36,11 @@ def open_bucket(location: str) -> "BucketResults":
     if not name:
         raise UsageError(f"{location}: names no bucket; write s3://bucket/prefix")
     try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
+        client = s3_client(connect_timeout_s=CONNECT_TIMEOUT_S, read_timeout_s=READ_TIMEOUT_S, attempts=2)
     except ImportError as error:
         raise UsageError(f"{location}: needs boto3; install it with: pip install 'fanscribe[s3]'") from error
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"total_max_attempts": 2, "mode": "standard"},
-    )
-    try:
-        client = boto3.client("s3", config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise UsageError(f"{location}: boto3 cannot be set up: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"{location}: {error}") from error
     return BucketResults(client, name, prefix)
 
 
@@ -119,6 +111,8 @@ class BucketResults:
     def clear(self) -> int:
         """See ResultStore. Other objects under the prefix stay."""
         keys = [self._prefix + each.key for each in self.entries()]
+        if is_volume(self._client.meta.endpoint_url):
+            return self._cleared_one_by_one(keys)
         for first in range(0, len(keys), _DELETED_AT_ONCE):
             batch = [{"Key": key} for key in keys[first : first + _DELETED_AT_ONCE]]
             try:
@@ -130,6 +124,15 @@ class BucketResults:
             if refused := reply.get("Errors"):
                 reason = refused[0].get("Code")
                 raise TransportError(f"{self.location}: {len(refused)} results cannot be removed: {reason}")
+        return len(keys)
+
+    def _cleared_one_by_one(self, keys: list[str]) -> int:
+        """For stores that do not know DeleteObjects."""
+        for key in keys:
+            try:
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+            except _failures() as error:
+                raise TransportError(f"{self.location}: cannot be cleared: {_told(error)}") from error
         return len(keys)
 
     def _name(self, key: str) -> str:

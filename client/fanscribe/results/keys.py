@@ -25,6 +25,7 @@ class Kind(StrEnum):
     CUTS = "cuts"
     ENGINE = "engine"
     JOB = "job"
+    REQUEST = "request"
 
 
 _KEY = re.compile(rf"({'|'.join(Kind)})/[0-9a-f]{{64}}")
@@ -64,11 +65,16 @@ def _work(span_digest: str, stage: Stage, variant: Variant, task: TaskInput) -> 
     return {
         "span": span_digest,
         "stage": stage,
-        # What the model is, not how it is called or how quick it is: figures may be corrected.
-        "variant": variant.model_dump(mode="json", include={"id", "family", "model", "options"}),
+        "variant": _model(variant),
         "contract": CONTRACT_VERSION,
         "parameters": task.model_dump(mode="json", exclude=_WHERE_NOT_WHAT, exclude_defaults=True),
     }
+
+
+def _model(variant: Variant) -> dict[str, Any]:
+    """What the model is, not how it is called or how quick it is: figures may be corrected."""
+    said = variant.model_dump(mode="json", include={"id", "family", "model", "options"})
+    return said | ({"parts": [_model(part) for part in variant.parts]} if variant.parts else {})
 
 
 def cuts_key(source_digest: str, request: Mapping[str, Any]) -> str:
@@ -88,6 +94,11 @@ def engine_key(endpoint: str, variant: Variant) -> str:
     before it asks. A redeployed engine is noticed at the first task that is not kept.
     """
     return _key(Kind.ENGINE, {"endpoint": endpoint, "variant": variant.id})
+
+
+def request_key(about: Mapping[str, Any]) -> str:
+    """The key of a whole request, by the plain JSON values that tell it from every other one."""
+    return _key(Kind.REQUEST, dict(about))
 
 
 def _key(kind: Kind, parts: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ Options of a variant: `compute_type` (CTranslate2's name; default float16 on a G
 (5), `batch_size` (pieces a call; 16 on a GPU, 4 on a CPU), `piece_s` (longest piece of speech, seconds, at most 30).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from fanscribe.spacing import join
 from fanscribe_handlers.engine import SAMPLE_RATE, Context, InvalidTask, Task
 from fanscribe_handlers.sentences import sentences
 from fanscribe_handlers.whisper.decoder import Decoder, Heard, Wishes
+from fanscribe_handlers.whisper.halves import fuller, halves
 from fanscribe_handlers.whisper.pieces import MARGIN_S, MAX_WINDOW_S, Piece, Span, batches, group
 from fanscribe_handlers.whisper.speech import cut_quietly, find_speech
 from fanscribe_handlers.whisper.unheard import believable, piece_around, unheard
@@ -113,18 +115,25 @@ class WhisperEngine:
         wishes: Wishes,
         context: Context,
     ) -> list[Segment]:
-        """Segments with word times, after speech that the first hearing left out was heard again."""
-        told = _Told.of(pieces, heard)
-        fit_to_speech(told.words, speech, task.duration_s)
+        """Segments with word times, after what the first hearing left out was heard again."""
+        told = _Told([], [])
+        for piece, each in zip(pieces, heard, strict=True):
+            first = _Told.of([piece], [each]).fitted(speech, task.duration_s)
+            parts = halves(piece, speech, first.words, task.duration_s)
+            if parts:
+                retold = self._decode(decoder, task.samples, parts, language, wishes, context, report=False)
+                second = _Told.of(parts, retold).fitted(speech, task.duration_s)
+                first = second if fuller(first.words, second.words) else first
+            told.add(first)
+        told.fitted(speech, task.duration_s)
         missed = (
             unheard(speech, told.words) if isinstance(task.input, TranscribeInput) and task.input.vad else []
         )
         if missed:
             again = [piece_around(span, task.duration_s) for span in missed]
-            second = self._decode(decoder, task.samples, again, language, wishes, context, report=False)
-            for span, piece, each in zip(missed, again, second, strict=True):
-                found = _Told.of([piece], [each])
-                fit_to_speech(found.words, speech, task.duration_s)
+            reheard = self._decode(decoder, task.samples, again, language, wishes, context, report=False)
+            for span, piece, each in zip(missed, again, reheard, strict=True):
+                found = _Told.of([piece], [each]).fitted(speech, task.duration_s)
                 told.add(found, believable(span, found.words))
             told.sort()
         return sentences(told.words, told.written)
@@ -196,7 +205,14 @@ class _Told:
                 told.written.append(word.written)
         return told
 
-    def add(self, other: "_Told", numbers: list[int]) -> None:
+    def fitted(self, speech: list[Span], duration_s: float) -> "_Told":
+        """The same, its words moved out of pauses."""
+        fit_to_speech(self.words, speech, duration_s)
+        return self
+
+    def add(self, other: "_Told", numbers: Iterable[int] | None = None) -> None:
+        """Take over all words of another one, or those of these numbers."""
+        numbers = range(len(other.words)) if numbers is None else list(numbers)
         self.words += [other.words[number] for number in numbers]
         self.written += [other.written[number] for number in numbers]
 

@@ -6,9 +6,12 @@ from fanscribe.local.images import ImageRule, rule_for
 from fanscribe.local.management.records import Endpoint
 from fanscribe.local.secret import Secrets
 from fanscribe.local.spec import EndpointSpec
+from fanscribe.local.worker_environment import worker_environment
 
 # The longest execution timeout that a job may ask for.
 NO_LIMIT_S = 7 * 86_400.0
+# What the platform sets itself, whatever a container says, so that no secret is needed for it.
+_OWN = worker_environment("", "", "", "").keys()
 
 
 def spec_of(endpoint: Endpoint, rules: Sequence[ImageRule], secrets: Secrets) -> EndpointSpec:
@@ -20,7 +23,7 @@ def spec_of(endpoint: Endpoint, rules: Sequence[ImageRule], secrets: Secrets) ->
         blocked = f"image {container.image} cannot be pulled: no image rule of this platform stands for it"
         if any(each.matches(container.image, each.when) for each in rules):
             blocked += " with this environment"
-    elif missing := secrets.missing(container.env):
+    elif missing := secrets.missing({name: text for name, text in container.env.items() if name not in _OWN}):
         blocked = f"the environment refers to secrets that do not exist: {', '.join(missing)}"
     run = rule or ImageRule(container.image or "*", ("false",))
     return run.spec(

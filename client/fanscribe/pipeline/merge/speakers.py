@@ -56,7 +56,7 @@ def _assigned(whole: Sequence[Segment], turns: Sequence[Turn], line: Timeline) -
     held_by, shares = _attribute(words, line)
     speakers = _folded(words, held_by, shares, line)
     flags = overlap_flags(words, *overlapped(turns))
-    for number in with_their_sentence(words, speakers, flags, turns, _parted):
+    for number in with_their_sentence(words, speakers, flags, turns, parted):
         shares[number] = _share(words[number], speakers[number], line)
     labelled = [
         Word(word.text, word.start, word.end, word.confidence, speaker, share, flag)
@@ -194,8 +194,8 @@ def _folded(words: Sequence[Word], held_by: list[int], shares: list[float], line
         turn = held_by[at]
         if shares[at] >= FIRM_SHARE and line.ends[turn] - line.starts[turn] >= FIRM_TURN_S:
             continue
-        opens = at == 0 or _parted(words[at - 1], words[at])
-        closes = at + 1 == count or _parted(words[at], words[at + 1])
+        opens = at == 0 or parted(words[at - 1], words[at])
+        closes = at + 1 == count or parted(words[at], words[at + 1])
         if opens and closes:
             continue
         speaker = speakers[at + 1] if opens else speakers[at - 1]
@@ -205,7 +205,8 @@ def _folded(words: Sequence[Word], held_by: list[int], shares: list[float], line
     return speakers
 
 
-def _parted(word: Word, following: Word) -> bool:
+def parted(word: Word, following: Word) -> bool:
+    """Whether a sentence ends between two words. What becomes of a word's speaker depends on its sentence alone."""
     return ends_sentence(word.text) or following.start - word.end >= PAUSE_S
 
 
