@@ -24,7 +24,7 @@ from fanscribe.remote import Remote, transcribe_remotely
 from fanscribe.remote_connection import RemoteConnection, connect_remote
 from fanscribe.results import LearnedFactors, learned_file, open_results
 from fanscribe.run_records import keep, record_of, records_file
-from fanscribe.source import Audio, local_file, name_of, public_address
+from fanscribe.source import Audio, check_file, local_file, name_of, public_address
 from fanscribe.trace import Recorder, traces_file, tracing
 
 _END = object()
@@ -232,12 +232,12 @@ class AsyncClient:
         until: float | None,
     ) -> Transcript:
         """The transcript that an orchestrator makes. `until` is the deadline by the event loop's clock."""
+        await asyncio.to_thread(check_file, audio)  # before a platform is started for it
         with recorder.step("connect"):
             connection = await self._hosted(orchestrator)
         platform = connection.platform
         remote = Remote(platform.endpoint(connection.endpoint_id), connection.uploads or platform.objects)
-        with recorder.step("orchestrator"):
-            transcript = await transcribe_remotely(remote, audio, request, listener, until)
+        transcript = await transcribe_remotely(remote, audio, request, listener, until, recorder)
         await asyncio.to_thread(_note, transcript, platform)
         return transcript
 

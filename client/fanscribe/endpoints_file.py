@@ -68,7 +68,7 @@ def _dangling(config: EndpointsFile) -> list[str]:
     chosen = config.project.profile
     if chosen is not None and chosen not in config.profiles:
         found.append(f"project.profile: there is no [profiles.{chosen}]")
-    ids = [each.id for each in config.endpoints.values() if each.id]
+    ids = [each.id for each in (*config.endpoints.values(), config.orchestrator) if each and each.id]
     found += [
         f"endpoints: the id {each!r} stands twice" for each in sorted({i for i in ids if ids.count(i) > 1})
     ]

@@ -1,19 +1,13 @@
 """A request as one job of an orchestrator endpoint: sent, watched, cancelled when we leave, read into a transcript."""
 
-import asyncio
-import base64
-import contextlib
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
 
-from fanscribe import media
+from fanscribe.background import in_thread
 from fanscribe.contracts.errors import (
     AnswerError,
     AudioError,
@@ -37,13 +31,16 @@ from fanscribe.contracts.orchestration import (
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.contracts.version import CONTRACT_VERSION, major
-from fanscribe.endpoint import REQUEST_LIMIT_BYTES, Endpoint
+from fanscribe.endpoint import Endpoint
 from fanscribe.large_results import read_result
-from fanscribe.pipeline.cleanup import to_its_end
 from fanscribe.pipeline.events import Event, Listener, State
 from fanscribe.pipeline.job import Calls, Rhythm, Watched, ended, stop, submit, watch
+from fanscribe.pipeline.observed import job_facts
 from fanscribe.pipeline.request import Request, Sending
-from fanscribe.source import Audio, local_file, name_of, public_address
+from fanscribe.remote_audio import Store, reference
+from fanscribe.source import Audio, name_of
+from fanscribe.trace.facts import JobFacts, Role, TaskFacts, error_name, status_of
+from fanscribe.trace.recorder import Recorder
 
 TASK = "orchestrator"
 """What events call the job; the upload before it is called "upload"."""
@@ -56,25 +53,14 @@ _PAUSES_S = (1.0, 5.0)
 _TTL_S = 86_400.0  # of a job without a deadline; the platform's own default
 _SHORTEST_TTL_S = 10.0
 _LAST_LOOK_S = 2.0  # jobs are looked at every second
-_ENVELOPE_BYTES = 2000  # of a request's body, beside its input: the policy, quotes, the data URI's own head
 _FIELD_AUDIO = "field audio: "
-_HEAD = "data:application/octet-stream;base64,"
+_ANYTHING = "s3://any/thing"  # stands for the audio while the other fields are checked
 _STATES = {
     "fetching": State.FETCHING,
     "downloading": State.LOADING,
     "loading": State.LOADING,
     "running": State.RUNNING,
 }
-
-
-class Store(Protocol):
-    """A place for a file that does not fit into a request."""
-
-    async def put(self, file: Path, report: Callable[[float], None]) -> str:
-        """Store a file, and give the address under which the orchestrator can read it."""
-
-    async def delete(self, address: str) -> None:
-        """Remove what was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +74,19 @@ class Remote:
 
 
 async def transcribe_remotely(
-    remote: Remote, audio: Audio, request: Request, listener: Listener, until: float | None = None
+    remote: Remote,
+    audio: Audio,
+    request: Request,
+    listener: Listener,
+    until: float | None = None,
+    recorder: Recorder | None = None,
 ) -> Transcript:
     """The transcript of a recording, made by an orchestrator in one job.
 
     A URL goes as it is; a file inside the request where it fits, else by way of `remote.store`, from which it is taken
     away afterwards. When this is cancelled, the job is cancelled on the platform. The caller keeps the deadline, which
     is `until` by the clock of `remote.calls`; the orchestrator is told of it, so that it gives what it has by then.
+    `recorder` takes down the jobs, for a trace.
 
     Raises UsageError for what the orchestrator or we refuse, AudioUnreachableError, DeadlineError, and else the error
     of the job or the platform.
@@ -104,12 +96,20 @@ async def transcribe_remotely(
     name = name_of(audio)
     fields: dict[str, Any] = request.model_dump(mode="json", exclude_defaults=True)
     fields["idempotency_key"] = remote.make_key()
-    async with _reference(remote, audio, name, fields, listener) as address:
-        if until is not None:
-            fields["deadline_s"] = _allowed_s(until - remote.calls.clock())
-        body = _body(fields | {"audio": address})
-        state, repeats = await _done(remote, body, request, name, listener)
-    transcript = await _read(remote, state)
+    _body(fields | {"audio": _ANYTHING})  # what it would refuse is refused before anything is sent
+    recorder = recorder or Recorder()
+    async with recorder.entered("send", reference(remote.store, audio, name, fields, listener)) as address:
+
+        def body() -> dict[str, Any]:
+            left = {} if until is None else {"deadline_s": _allowed_s(until - remote.calls.clock())}
+            return _body(fields | {"audio": address} | left)
+
+        try:
+            state, repeats = await _done(remote, body, request, listener, recorder)
+        except FanscribeError as error:
+            raise _as_ours(error, name, name_of(address), request) from error
+    with recorder.step("read"):
+        transcript = await _read(remote, state)
     if repeats:
         transcript.warnings.append(
             f"{name}: {repeats} of the orchestrator's jobs were lost on the way; where it keeps no results, their work "
@@ -135,76 +135,58 @@ def _body(fields: dict[str, Any]) -> dict[str, Any]:
         raise UsageError("; ".join(said)) from error
 
 
-@asynccontextmanager
-async def _reference(
-    remote: Remote, audio: Audio, name: str, fields: dict[str, Any], listener: Listener
-) -> AsyncIterator[str]:
-    """What the orchestrator reads the audio by. What was stored for it is removed afterwards."""
-    public = public_address(audio)
-    if public is not None:
-        yield public
-        return
-    loop = asyncio.get_running_loop()
-
-    def told(task: str, state: State) -> Callable[[float], None]:
-        def report(share: float) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop may have closed while a thread came to its end
-                loop.call_soon_threadsafe(listener, Event(task, Stage.PREPARE, state, share, name))
-
-        return report
-
-    async with contextlib.AsyncExitStack() as leaving:
-        async with local_file(audio, told("prepare", State.PREPARING)) as file:
-            await asyncio.to_thread(
-                media.probe, file, name
-            )  # what is no recording is refused before it is sent
-            size = (await asyncio.to_thread(file.stat)).st_size
-            room = (
-                REQUEST_LIMIT_BYTES - _ENVELOPE_BYTES - len(json.dumps(fields, ensure_ascii=False).encode())
-            )
-            if len(_HEAD) + (size + 2) // 3 * 4 <= room:
-                address = _HEAD + await asyncio.to_thread(_encoded, file)
-            elif remote.store is None:
-                raise UsageError(
-                    f"{name}: has {size / 1e6:.1f} MB, and a request takes {room * 3 / 4 / 1e6:.1f} MB: set "
-                    "FANSCRIBE_UPLOADS to a bucket of yours (s3://bucket/prefix), give a URL, or do without the "
-                    "orchestrator"
-                )
-            else:
-                address = await remote.store.put(file, told("upload", State.SENDING))
-                leaving.push_async_callback(_removed, remote.store, address)
-                await asyncio.sleep(0)  # what the upload told last is heard before this
-                listener(Event("upload", Stage.PREPARE, State.DONE, 1.0, name))
-        yield address
-
-
-async def _removed(store: Store, address: str) -> None:
-    with contextlib.suppress(FanscribeError, TimeoutError):  # the store's own rules are the net below
-        await to_its_end(store.delete(address))
-
-
-def _encoded(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode("ascii")
-
-
 async def _done(
-    remote: Remote, body: dict[str, Any], request: Request, name: str, listener: Listener
+    remote: Remote,
+    body: Callable[[], dict[str, Any]],
+    request: Request,
+    listener: Listener,
+    recorder: Recorder,
 ) -> tuple[JobState, int]:
-    """The completed job, and how many were lost before it."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return await _job(remote, body, request, listener), attempt - 1
-        except FanscribeError as error:
-            if attempt == ATTEMPTS or not _lost(error):
-                raise _as_ours(error, name, name_of(body["audio"]), request) from error
-            listener(Event(TASK, Stage.PREPARE, State.QUEUED, message=f"trying again: {error}"))
-            await remote.calls.sleep(_PAUSES_S[attempt - 1])
-    raise AssertionError("the last attempt returns or raises")
+    """The completed job, and how many were lost before it. Each has the deadline that is left when it is sent."""
+    began, jobs = remote.calls.clock(), list[JobFacts]()
+
+    def note(failure: BaseException | None) -> None:
+        facts = (began, remote.calls.clock(), status_of(failure), tuple(jobs))
+        recorder.task(TaskFacts(TASK, TASK, TASK, 0.0, 0.0, *facts, error=error_name(failure)))
+
+    try:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                done = await _job(remote, body(), request, listener, jobs)
+                break
+            except FanscribeError as error:
+                if attempt == ATTEMPTS or not _lost(error):
+                    raise
+                listener(Event(TASK, Stage.PREPARE, State.QUEUED, message=f"trying again: {error}"))
+                await remote.calls.sleep(_PAUSES_S[attempt - 1])
+    except BaseException as error:
+        note(error)
+        raise
+    note(None)
+    return done, len(jobs) - 1
 
 
-async def _job(remote: Remote, body: dict[str, Any], request: Request, listener: Listener) -> JobState:
-    """One job, to its end; cancelled on the platform when we leave before."""
-    watched = Watched(remote.calls.clock())
+async def _job(
+    remote: Remote, body: dict[str, Any], request: Request, listener: Listener, jobs: list[JobFacts]
+) -> JobState:
+    """One job, to its end, which is added to `jobs`; cancelled on the platform when we leave before."""
+    began = remote.calls.clock()
+    watched, failure = Watched(began), None
+    try:
+        return await _followed(remote, body, request, listener, watched)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        role, name = Role.RETRY if jobs else Role.FIRST, remote.endpoint.id
+        facts = job_facts(name, TASK, role, watched, began, remote.calls.clock(), failure)
+        # What its children do meanwhile is in the orchestrator's own trace.
+        jobs.append(replace(facts, doing="", starting=watched.starting))
+
+
+async def _followed(
+    remote: Remote, body: dict[str, Any], request: Request, listener: Listener, watched: Watched
+) -> JobState:
     said: Event | None = None
 
     def tell() -> None:
@@ -259,7 +241,7 @@ async def _read(remote: Remote, state: JobState) -> Transcript:
     where = f"job {state.id} on {remote.endpoint.id}"
     if not isinstance(state.output, dict):
         raise AnswerError(f"{where} gave no transcript; is it an orchestrator?")
-    whole = await asyncio.to_thread(read_result, state.output)
+    whole = await in_thread(lambda stopped: read_result(state.output, stopped=stopped))
     try:
         output = OrchestratorOutput.model_validate(whole)
     except ValidationError as error:

@@ -51,6 +51,12 @@ def public_address(audio: Audio) -> str | None:
     return None if "@" in audio.split("/")[2] else audio
 
 
+def check_file(audio: Audio) -> None:
+    """Refuse a path under which there is no file that can be read; anything else passes. Raises AudioError."""
+    if isinstance(audio, os.PathLike) or (isinstance(audio, str) and not _is_address(audio)):
+        _existing(Path(audio))
+
+
 @asynccontextmanager
 async def local_file(audio: Audio, report: Callable[[float], None]) -> AsyncIterator[Path]:
     """The audio as a local file; one that we made is removed afterwards.

@@ -280,7 +280,12 @@ class Worker:
         """Seconds that the load took."""
         self.load()
         assert self._loading is not None
-        self._loading.wait(context, reports.tell)
+        try:
+            self._loading.wait(context, reports.tell)
+        except (OutOfMemory, MemoryError) as error:
+            # Not OUT_OF_MEMORY, which has the caller send less audio: that does not make the model fit.
+            message = str(error) or f"{self._settings.variant.id} does not fit into this worker's memory"
+            raise Refused(ErrorCode.MODEL_ERROR, message) from error
         return self._loading.seconds
 
     def _load(self, tell: Callable[[Progress], None]) -> None:

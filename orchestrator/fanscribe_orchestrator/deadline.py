@@ -7,6 +7,8 @@ from typing import Any
 _SHARE, _LEAST_S, _MOST_S = 0.05, 8.0, 60.0
 """What is kept back of the platform's time-out: child jobs are cancelled, answers merged, and the result is sent."""
 
+_MOMENT_S = 0.5
+
 
 class Deadline:
     """The deadlines of one request, as times of the event loop's clock, counted from now.
@@ -28,6 +30,11 @@ class Deadline:
         self.allowed_s = min(ends_s - reserve_s, deadline_s if deadline_s is not None else ends_s)
         self.soft = self._clock() + self.allowed_s
         self.last = self.soft + 0.75 * reserve_s
+
+    @property
+    def closing_s(self) -> float:
+        """Seconds until `last`, for passing an answer on; always a moment, which the platform's time-out still has."""
+        return max(self.last - self._clock(), _MOMENT_S)
 
     @property
     def left_s(self) -> float:

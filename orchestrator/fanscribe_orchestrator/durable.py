@@ -51,6 +51,10 @@ NOT_KEPT = (
     "FANSCRIBE_RESULTS on its endpoint"
 )
 
+NOT_WANTED = (
+    "idempotency_key: with cache: false nothing is kept, so the same request costs as much again later"
+)
+
 
 class SteadyFactors(LearnedFactors):
     """Learned factors as they were when a request was first begun: a plan that is made again prefers the same
@@ -159,7 +163,9 @@ class Entry:
     @property
     def warnings(self) -> list[str]:
         """What the caller should know of how the request is kept."""
-        return [NOT_KEPT] if self._asked.idempotency_key is not None and self._store is None else []
+        if self._asked.idempotency_key is None or self._store is not None:
+            return []
+        return [NOT_KEPT if self._asked.cache else NOT_WANTED]
 
     @property
     def learned(self) -> LearnedFactors | None:
@@ -223,25 +229,26 @@ class Entry:
                 await self._begin(content)
             yield transcript
 
-    async def keep(self, transcript: Transcript) -> None:
-        """Keep the transcript for the next request like this. One that lacks something is not: the next one shall
-        do what is missing.
+    async def keep(self, transcript: Transcript, within_s: float = KEEP_S) -> None:
+        """Keep the transcript for the next request like this, in `within_s` seconds or not at all. One that lacks
+        something is not kept: the next one shall do what is missing, by the plan of its first beginning.
         """
         if self._content is None:
             return
-        said = (
-            self._begun
-        )  # a transcript that lacks something is done again, by the plan of its first beginning
         if not transcript.partial:
             self._hand_on(transcript)
-            said = {"transcript": await asyncio.to_thread(transcript.to_dict)}
         try:
-            async with asyncio.timeout(KEEP_S):
-                await self._put(self._content, {"ended": True, **said})
+            async with asyncio.timeout(within_s):
+                if not transcript.partial:
+                    said = {"transcript": await asyncio.to_thread(transcript.to_dict)}
+                    await self._put(self._content, {"ended": True, **said})
+                # An equal request on another worker may have come to a whole one meanwhile: that stays.
+                elif "transcript" not in (await self._get(self._content) or {}):
+                    await self._put(self._content, {"ended": True, **self._begun})
                 self._held = bool((await self._get(self._content) or {}).get("ended"))
         except TimeoutError:
             _log.warning(
-                "the result was not kept within %g s: an equal request is not answered from it", KEEP_S
+                "the result was not kept within %g s: an equal request is not answered from it", within_s
             )
 
     async def _begin(self, content: str) -> None:
@@ -249,12 +256,16 @@ class Entry:
         latest = self._place.learned
         if self._store is None or latest is None:
             return
-        found = _factors((await self._get(content) or {}).get("factors"))
+        kept = await self._get(content) or {}
+        if "transcript" in kept:  # by another worker, just now: its tasks are kept, and its result stays
+            return
+        found = _factors(kept.get("factors"))
         if found is None:
             found = await asyncio.to_thread(latest.factors)
         listed = [[*about, each.value, each.count] for about, each in sorted(found.items())]
         self._begun = {"factors": listed}
-        await self._put(content, self._begun)
+        if kept != self._begun:  # else another worker is at it, whose result may be there before we write
+            await self._put(content, self._begun)
         self._factors = SteadyFactors(latest, found)
 
     async def _earlier(self, flight: _Flight, content: str | None) -> Transcript | None:

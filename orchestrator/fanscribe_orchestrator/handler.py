@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +20,8 @@ from fanscribe.render import render
 from fanscribe.trace import Recorder, Summary, tracing
 from fanscribe_orchestrator.clipping import of_the_file
 from fanscribe_orchestrator.deadline import Deadline
-from fanscribe_orchestrator.durable import Entry, Ledger
-from fanscribe_orchestrator.failures import error_of, failure, scrubbed
+from fanscribe_orchestrator.durable import KEEP_S, Entry, Ledger
+from fanscribe_orchestrator.failures import Said, error_of, failure, scrubbed
 from fanscribe_orchestrator.fate import Fate
 from fanscribe_orchestrator.intake import recording_of, request_of, taken_from
 from fanscribe_orchestrator.notify import Notifier
@@ -72,8 +73,7 @@ class Orchestrator:
                     return await self._answer(job, recorder)
             except Exception as error:
                 said = error_of(error)
-                unexpected = error if said.unexpected else None
-                _log.warning("job %s ended with %s", job_id, said.error.code, exc_info=unexpected)
+                _log.warning("job %s ended with %s%s", job_id, said.error.code, self._trace(said))
                 return failure(said.error, [self._settings.api_key])
             finally:
                 self._held -= 1
@@ -88,6 +88,10 @@ class Orchestrator:
             await fate.completed(output)
         return output
 
+    def _trace(self, said: Said) -> str:
+        """Where an error that nobody expected came from; what libraries say of it may hold the key."""
+        return "\n" + scrubbed(traceback.format_exc(), [self._settings.api_key]) if said.unexpected else ""
+
     def _said(self, error: Exception) -> TaskError:
         said = error_of(error).error
         return said.model_copy(update={"message": scrubbed(said.message, [self._settings.api_key])})
@@ -99,10 +103,12 @@ class Orchestrator:
         telling = Telling(job, self._outlet, lambda: interval_s(self._held), asked.stream, offset_s)
         async with telling.begun():
             transcript, about = await self._transcribed(asked, deadline, telling, str(job["id"]), recorder)
-            await telling.finish(transcript)
+            late = await telling.finish(transcript, deadline.closing_s)
+        if late is not None:
+            transcript = replace(transcript, warnings=[*transcript.warnings, late])
         _log.info("%.1f s of audio: %s", transcript.duration, logs.spoken(transcript.text))
         output = await asyncio.to_thread(output_of, asked, transcript, about)
-        return await self._outbox.fitted(output, str(job["id"]))
+        return await self._outbox.fitted(output, str(job["id"]), deadline.closing_s)
 
     async def _transcribed(
         self, asked: OrchestratorInput, deadline: Deadline, telling: Telling, job_id: str, recorder: Recorder
@@ -151,7 +157,8 @@ class Orchestrator:
                     until=deadline.soft,
                 )
                 transcript = of_the_file(transcript, asked.clip.start if asked.clip else 0.0)
-                await entry.keep(transcript)
+                # Before `last`: where it cannot be kept in time, the answer shall still be given.
+                await entry.keep(transcript, min(KEEP_S, deadline.closing_s / 2))
                 return transcript
 
 
@@ -191,4 +198,6 @@ def output_of(asked: OrchestratorInput, transcript: Transcript, about: Orchestra
     if asked.response_format is ResponseFormat.NATIVE:
         return OrchestratorOutput.of(transcript, about).model_dump(mode="json")
     shown = render(transcript, asked.response_format)
-    return about.model_dump(mode="json") | ({"text": shown} if isinstance(shown, str) else shown)
+    if isinstance(shown, str):
+        shown = {"text": shown} | ({"warnings": transcript.warnings} if transcript.warnings else {})
+    return about.model_dump(mode="json") | shown

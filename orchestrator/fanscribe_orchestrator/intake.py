@@ -26,14 +26,15 @@ from fanscribe.source import name_of
 from fanscribe_orchestrator.failures import Refused
 from fanscribe_orchestrator.settings import Settings
 
-_FAULTS_SHOWN = 5
+_FAULTS_SHOWN, _FAULT_CHARS = 5, 300
+"""How much a refusal says: names of fields, too, are the sender's own, and may be as long as a request."""
 
 NOWHERE = "data:,"
 """In place of audio that came inside of a request, once it is on the disk: the request lives as long as its job."""
 
 
 def read_input(body: object) -> OrchestratorInput:
-    """The checked input of a job. Raises Refused; its message never repeats a value that was sent."""
+    """The checked input of a job. Raises Refused; its message repeats no address and no text that was sent."""
     if not isinstance(body, Mapping):
         raise Refused(ErrorCode.INVALID_INPUT, "input must be a JSON object")
     version = body.get("contract_version")
@@ -44,14 +45,21 @@ def read_input(body: object) -> OrchestratorInput:
             "deploy the same version of fanscribe on both sides",
         )
     try:
-        return OrchestratorInput.model_validate(body)
+        asked = OrchestratorInput.model_validate(body)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         message = "; ".join(
-            f"field {_path(each['loc'])}: {_said(each['type'], each['msg'])}"
+            _shortened(f"field {_path(each['loc'])}: {_said(each['type'], each['msg'])}")
             for each in faults[:_FAULTS_SHOWN]
         )
         raise Refused(ErrorCode.INVALID_INPUT, message) from error
+    for name, text in (("audio", asked.audio), ("keyterms", " ".join(asked.keyterms))):
+        if not _utf8(text):
+            raise Refused(
+                ErrorCode.INVALID_INPUT,
+                f"field {name}: holds half a surrogate pair (\\ud800 to \\udfff): send whole characters",
+            )
+    return asked
 
 
 def taken_from(job: dict[str, Any]) -> OrchestratorInput:
@@ -178,6 +186,19 @@ def _said(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "is unknown; check its spelling"
     return message.removeprefix("Value error, ")
+
+
+def _shortened(said: str) -> str:
+    return said if len(said) <= _FAULT_CHARS else f"{said[:_FAULT_CHARS]}…"
+
+
+def _utf8(text: str) -> bool:
+    """Whether it can be written in UTF-8: JSON's escapes can spell what cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -205,20 +205,24 @@ class Notifier:
         """The HTTP status of the first of the receiver's addresses that takes a connection; its body is not read."""
         limit_s = self._policy.attempt_timeout_s
         failure: httpx.TransportError | None = None
-        for address in await self._addresses(url):
+        addresses = await self._addresses(url)
+        connect_s = limit_s / (
+            1 + len(addresses)
+        )  # an address that swallows everything leaves time for the others
+        for address in addresses:
             request = httpx.Request(
                 "POST",
                 url.copy_with(host=address, fragment=None),
                 headers=headers,
                 content=body,
                 extensions={
-                    "timeout": {"connect": limit_s, "read": limit_s, "write": limit_s, "pool": limit_s},
+                    "timeout": {"connect": connect_s, "read": limit_s, "write": limit_s, "pool": limit_s},
                     "sni_hostname": _ascii_host(url),
                 },
             )
             try:
                 response = await transport.handle_async_request(request)
-            except httpx.ConnectError as error:
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 if "CERTIFICATE" in str(error):
                     raise _NotTakenError("its certificate cannot be trusted") from error
                 failure = error

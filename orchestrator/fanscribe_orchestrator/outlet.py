@@ -1,7 +1,6 @@
 """What a job says while it is under way, and to whom."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -65,8 +64,9 @@ class Repeating:
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait(
+            {self._task}
+        )  # not the task itself: that we are cancelled meanwhile must not be lost
 
     async def _run(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,15 +125,18 @@ class Outbox:
                 f"the platform takes {limit / 1e6:.0f} MB: {_ADVICE}",
             )
 
-    async def fitted(self, output: dict[str, Any], job_id: str) -> dict[str, Any]:
-        """The answer, or what can stand for it within the platform's limit. Raises Refused where nothing can."""
+    async def fitted(self, output: dict[str, Any], job_id: str, within_s: float = math.inf) -> dict[str, Any]:
+        """The answer, or what can stand for it within the platform's limit. Raises Refused where nothing can.
+
+        A bucket that has not taken it in `within_s` seconds is not waited for.
+        """
         limit = limit_of(job_id) - _HEAD_BYTES
         body = await asyncio.to_thread(encoded, output)
         if len(body) <= limit:
             return output
         size = f"the result has {len(body) / 1e6:.1f} MB, more than the {limit / 1e6:.0f} MB that the platform takes"
         if self._bucket is not None:
-            stored = await self._stored(self._bucket, body)
+            stored = await self._stored(self._bucket, body, within_s)
             if stored is not None:
                 return _in_place_of(output, stored, f"{size}: the whole of it lies where `result` says")
         packed = await asyncio.to_thread(compressed, body)
@@ -144,12 +148,13 @@ class Outbox:
             )
         return small
 
-    async def _stored(self, bucket: Bucket, body: bytes) -> LargeResult | None:
+    async def _stored(self, bucket: Bucket, body: bytes, within_s: float) -> LargeResult | None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return await asyncio.to_thread(bucket.put, body, self._clock())
-        except (BotoCoreError, ClientError) as error:
+            async with asyncio.timeout(within_s):
+                return await asyncio.to_thread(bucket.put, body, self._clock())
+        except (BotoCoreError, ClientError, TimeoutError) as error:
             code = getattr(error, "response", {}).get("Error", {}).get("Code") or type(error).__name__
             _log.warning(
                 "a large result cannot be stored in %s (%s): it is compressed instead", bucket.place, code

@@ -1,6 +1,7 @@
 """One request's run as its caller sees it: progress reports, and segments on /stream where they are asked for."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,10 @@ from fanscribe.pipeline.plan import Plan
 from fanscribe_orchestrator.outlet import Job, Outlet, Repeating
 from fanscribe_orchestrator.progress import Account
 from fanscribe_orchestrator.streaming import Stream
+
+STREAM_CUT = (
+    "stream: the platform did not take all segments by the deadline; the whole transcript is in the output"
+)
 
 
 class Telling:
@@ -47,12 +52,20 @@ class Telling:
         async with self._reports, self._streaming:
             yield self
 
-    async def finish(self, transcript: Transcript) -> None:
-        """No more reports; send the rest of the stream."""
-        await self._reports.rest()
-        await self._streaming.rest()
-        if self._stream is not None:
-            await self._stream.finish(transcript)
+    async def finish(self, transcript: Transcript, within_s: float = math.inf) -> str | None:
+        """No more reports; send the rest of the stream.
+
+        What the platform does not take in `within_s` seconds is left out: gives the sentence that says so.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._reports.rest()
+                await self._streaming.rest()
+                if self._stream is not None:
+                    await self._stream.finish(transcript)
+        except TimeoutError:
+            return STREAM_CUT if self._stream is not None else None
+        return None
 
     def fetched(self, share: float) -> None:
         """So much of the audio is there, 0 to 1."""

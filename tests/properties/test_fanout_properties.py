@@ -12,8 +12,8 @@ from tests.scripted import Scene, deployed, done
 from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.task import TranscribeInput, TranscribeOutput
 from fanscribe.pipeline.attempts import Answer, Tally
+from fanscribe.pipeline.coverage import tiles
 from fanscribe.pipeline.cuts import Chunk, Cut, CutFinder, KnownCuts
-from fanscribe.pipeline.fanout import tiles
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.outcome import Outcome
 from fanscribe.pipeline.plan import Plan, Situation, make_plan

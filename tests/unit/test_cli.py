@@ -47,6 +47,8 @@ def test_several_inputs_end_with_the_worst_code(codes: list[Exit], expected: Exi
         (["--platform", "moon"], "--platform moon"),
         (["--timestamps", "letter"], "--timestamps letter"),
         (["--deadline", "0"], "--deadline 0"),
+        (["--deadline", "nan"], "--deadline: Input should be a finite number"),
+        (["--orchestrator-name", ""], "--orchestrator-name: is empty"),
         (["--language", "english"], "language"),
         (["-o", "no/such/folder/a.txt"], "-o no/such/folder/a.txt: there is no folder"),
         (["--endpoints", "gone.toml", "--platform", "local"], "gone.toml: cannot be read"),

@@ -183,3 +183,13 @@ def test_a_files_orchestrator_is_told_of_the_profiles_endpoints(
     assert "one-call" not in [each.name for each in local_specs(file, "both")]
     file.write_text(PROFILES)
     assert [each.name for each in local_specs(file, "both", orchestrator=True)] == ["asr", "diarize"]
+
+
+def test_the_platforms_own_files_may_be_fetched_beside_those_that_the_file_allows(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.toml"
+    allowed = '[defaults]\nenv = { FANSCRIBE_ALLOWED_ORIGINS = "http://minio:9000" }\n'
+    file.write_text(
+        f'[project]\nname = "a"\n{allowed}[endpoints.asr]\nvariant = "whisper-base"\n[orchestrator]\n'
+    )
+    specs = local_specs(file, orchestrator=True)
+    assert [each.env["FANSCRIBE_ALLOWED_ORIGINS"] for each in specs] == ["{url},http://minio:9000"] * 2

@@ -220,6 +220,11 @@ def test_a_variant_of_ones_own_travels_in_the_environment(tmp_path: Path) -> Non
         ('"ghcr.io/acme"', '"GHCR.io/acme "', "images.registry"),
         ("[orchestrator]", '[orchestrator]\nname = "asr"', "orchestrator.name: 'asr' is an endpoint's name"),
         ("min_cuda = ", "mincuda = ", "endpoints.asr.mincuda: Extra inputs"),
+        (
+            "[orchestrator]",
+            '[endpoints.third]\nvariant = "whisper-base"\nid = "e1"\n[orchestrator]\nid = "e1"',
+            "endpoints: the id 'e1' stands twice",
+        ),
     ],
 )
 def test_a_fault_names_file_and_key(tmp_path: Path, old: str, new: str, fault: str) -> None:

@@ -13,8 +13,9 @@ from fanscribe import endpoint as endpoint_module
 from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.errors import AudioError, AuthenticationError, ErrorCode, TaskFailedError
 from fanscribe.contracts.task import TranscribeOutput
+from fanscribe.pipeline.coverage import tiles
 from fanscribe.pipeline.cuts import Chunk
-from fanscribe.pipeline.fanout import FanOut, tiles
+from fanscribe.pipeline.fanout import FanOut
 from fanscribe.pipeline.language import LanguageVote
 from fanscribe.pipeline.outcome import Outcome
 from fanscribe.pipeline.plan import Plan, Situation, StagePlan, make_plan

@@ -8,8 +8,9 @@ from tests.scripted import Scene, ScriptedJob, Timeline, deployed, done, failed,
 
 from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.errors import DeadlineError, ErrorCode
+from fanscribe.pipeline.coverage import holes
 from fanscribe.pipeline.cuts import Chunk
-from fanscribe.pipeline.fanout import FanOut, holes
+from fanscribe.pipeline.fanout import FanOut
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.language import LanguageVote
 from fanscribe.pipeline.outcome import Outcome

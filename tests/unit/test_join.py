@@ -10,7 +10,7 @@ from tests.simulated import simulated_variant
 
 from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.errors import FanscribeError, TransportError
-from fanscribe.contracts.task import DiarizeOutput, TranscribeOutput
+from fanscribe.contracts.task import DiarizeOutput, DiarizeResult, TranscribeOutput
 from fanscribe.contracts.transcript import Segment, Turn, Word
 from fanscribe.pipeline.attempts import Answer, Tally
 from fanscribe.pipeline.cuts import Chunk
@@ -211,3 +211,27 @@ def test_words_are_there_where_they_were_asked_for(timestamps: str, words: int) 
     transcript = said([transcribed(stage, index) for index in range(3)], about)
     assert [len(each.words) for each in transcript.segments] == [words] * len(transcript.segments)
     assert "word2" in transcript.text
+
+
+def test_where_a_one_pass_engine_named_no_speakers_is_said() -> None:
+    about = plan()
+    (stage,) = about.stages
+    stage = replace(stage, also_diarizes=True)
+    known = {
+        "segments": [Turn(4.0, 7.0, "SPEAKER_00")],
+        "exclusive_segments": [Turn(4.0, 7.0, "SPEAKER_00")],
+        "num_speakers": 1,
+        "embeddings": {"SPEAKER_00": VOICES["SPEAKER_00"]},
+        "duration": LENGTH_S,
+    }
+    outcomes = [
+        transcribed(stage, 0, output={"diarization": DiarizeResult.model_validate(known)}),
+        transcribed(stage, 1),
+        lost(stage, 2),
+    ]
+    transcript = said(outcomes, replace(about, stages=(stage,)))
+    assert [each.text for each in transcript.segments] == ["word0", "word1"]
+    assert transcript.segments[0].speaker == "SPEAKER_00"
+    said_of = [each for each in transcript.warnings if each.startswith("speakers are missing")]
+    assert said_of == ["speakers are missing from 30.0 s to 60.0 s: diarization failed there"]
+    assert [gap.start for gap in transcript.gaps] == [60.0]

@@ -7,7 +7,7 @@ import pytest
 from tests.scripted import deployed, output
 
 from fanscribe.catalogue import DeployedEndpoint
-from fanscribe.contracts.task import Stage, TaskInput, TranscribeInput, TranscribeOutput
+from fanscribe.contracts.task import DiarizeResult, Stage, TaskInput, TranscribeInput, TranscribeOutput
 from fanscribe.pipeline.cuts import Cut
 from fanscribe.pipeline.kept import JOB_LIFE_S, SETTLING_S, Identity, Kept, KnownDivision
 from fanscribe.results import cuts_key
@@ -61,6 +61,15 @@ async def test_an_answer_comes_back_as_it_was(store: FolderResults) -> None:
 async def test_another_task_has_another_answer(store: FolderResults, other: Identity) -> None:
     await Kept(store).keep(identity(), answer())
     assert await Kept(store).answer(other) is None
+
+
+async def test_an_answer_without_the_speakers_that_were_asked_for_is_not_kept(store: FolderResults) -> None:
+    asked = identity(diarize=True)
+    await Kept(store).keep(asked, answer(text="hello"))
+    assert await Kept(store).answer(asked) is None, "the diarizer may do better next time"
+    found = DiarizeResult(segments=[], exclusive_segments=[], num_speakers=0, duration=1.0)
+    await Kept(store).keep(asked, answer(text="hello", diarization=found))
+    assert await Kept(store).answer(asked) == answer(text="hello", diarization=found)
 
 
 async def test_where_the_audio_lies_makes_no_difference(store: FolderResults) -> None:

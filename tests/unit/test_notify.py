@@ -139,6 +139,24 @@ def test_what_may_pass_is_tried_again_with_the_same_event(first: int | Exception
     assert len(waits.seconds) == 2
 
 
+@pytest.mark.parametrize("first", [httpx.ConnectError("refused"), httpx.ConnectTimeout("silent")])
+def test_an_address_that_takes_no_connection_leaves_the_others(first: Exception) -> None:
+    receiver, waits = Receiver(first, 200), Waits()
+    who = notifier(receiver, lambda host, port: ["2606:2800:21f:cb07::1", PUBLIC], sleep=waits)
+    assert tell(who) is None
+    assert [each.url.host for each in receiver.requests] == ["2606:2800:21f:cb07::1", PUBLIC]
+    assert waits.seconds == []
+    first_s = receiver.requests[0].extensions["timeout"]["connect"]
+    assert 2 * first_s < DeliveryPolicy().attempt_timeout_s
+
+
+def test_an_at_sign_behind_the_host_is_no_user() -> None:
+    assert Notify(url="https://hooks.example.com?of=a@b.example").url.endswith("@b.example")
+    for url in ("https://user@hooks.example.com/x", "https://user:word@hooks.example.com?x=1"):
+        with pytest.raises(ValueError, match="must not hold a user or password"):
+            Notify(url=url)
+
+
 @pytest.mark.parametrize(
     ("status", "said"), [(400, "HTTP 400"), (410, "HTTP 410"), (302, "redirects are not followed")]
 )

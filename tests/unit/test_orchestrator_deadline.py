@@ -43,3 +43,10 @@ def test_what_is_kept_back(timeout_s: float) -> None:
 def test_no_time_left_is_still_a_time() -> None:
     clock = iter([0.0, 99.0])
     assert Deadline(10.0, None, clock=lambda: next(clock)).left_s == 0.001
+
+
+def test_what_is_left_for_passing_the_answer_on() -> None:
+    clock = iter([0.0, 10.0, 99.0])
+    found = Deadline(40.0, None, clock=lambda: next(clock))
+    assert found.closing_s == found.last - 10.0
+    assert found.closing_s == 0.5

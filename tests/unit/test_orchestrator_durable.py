@@ -15,7 +15,7 @@ from fanscribe.contracts.transcript import Gap, Segment, Transcript, Word
 from fanscribe.results import LearnedFactors
 from fanscribe.results.folder import FolderResults
 from fanscribe.results.learned import Observation
-from fanscribe_orchestrator.durable import Ledger
+from fanscribe_orchestrator.durable import NOT_WANTED, Ledger
 from fanscribe_orchestrator.places import Place
 
 ONE, OTHER = "1" * 64, "2" * 64
@@ -159,6 +159,8 @@ async def test_without_cache_it_is_done_anew_and_not_kept(place: Place) -> None:
     for take in (2, 3):
         anew = await answered(Ledger(place, catalogue()), asked(cache=False, idempotency_key="a"), work)
         assert anew == (f"take-{take}", False, False)
+    async with Ledger(place, catalogue()).entry(asked(cache=False, idempotency_key="a")) as entry:
+        assert entry.warnings == [NOT_WANTED]
     assert await answered(Ledger(place, catalogue()), asked(), work) == AGAIN
 
 
@@ -232,6 +234,56 @@ async def test_a_transcript_that_lacks_something_is_not_replayed(place: Place) -
     work.transcript = None
     assert await answered(Ledger(place, catalogue()), request, work) == ("take-2", False, True)
     assert await answered(Ledger(place, catalogue()), request, work) == ("take-2", True, True)
+
+
+async def test_what_lacks_something_does_not_take_the_place_of_a_whole_result(place: Place) -> None:
+    gap = Gap(0.0, 5.0, "transcribe", "lost")
+    async with Ledger(place, catalogue()).entry(asked()) as entry, entry.source(ONE) as found:
+        assert found is None
+        # Meanwhile another worker does the same, and all of it.
+        assert await answered(Ledger(place, catalogue()), asked(), Work()) == FIRST
+        await entry.keep(Transcript(text="half", duration=10.0, gaps=[gap]))
+        assert entry.durable
+    assert await answered(Ledger(place, catalogue()), asked(), Work()) == AGAIN
+
+
+class Ahead(FolderResults):
+    """A place in which another worker's result lands just after the `look`th look at what is under way."""
+
+    look = 0
+    result: tuple[str, dict[str, Any]]
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """What is there; then comes the result."""
+        found = super().get(key)
+        if found is not None and "factors" in found:
+            self.look -= 1
+            if self.look == 0:
+                super().put(*self.result)
+        return found
+
+
+@pytest.mark.parametrize("look", [1, 2])
+async def test_beginning_does_not_take_the_place_of_a_result_that_came_meanwhile(
+    place: Place, tmp_path: Path, look: int
+) -> None:
+    assert isinstance(place.store, FolderResults)
+    ahead = Ahead(tmp_path / "results")
+    async with Ledger(place, catalogue()).entry(asked()) as entry, entry.source(ONE):
+        key = Ledger(place, catalogue()).content(asked(), ONE)
+        transcript = Transcript(text="take-1", duration=1.0)
+        ahead.look = look
+        ahead.result = key, {"ended": True, "transcript": transcript.to_dict()}
+        late = Ledger(Place(ahead, True, place.learned), catalogue())
+        async with late.entry(asked()) as other, other.source(ONE):
+            assert ahead.look <= 0
+    assert await answered(Ledger(place, catalogue()), asked(), Work()) == AGAIN
+
+
+async def test_a_place_that_is_slow_is_not_waited_for(place: Place) -> None:
+    async with Ledger(place, catalogue()).entry(asked()) as entry, entry.source(ONE):
+        await entry.keep(Transcript(text="whole", duration=1.0), within_s=0.0)
+        assert not entry.durable
 
 
 class Failing(FolderResults):

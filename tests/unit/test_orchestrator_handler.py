@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ from tests.scripted import deployed, output
 from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.errors import ErrorCode, TaskError
 from fanscribe.contracts.orchestration import OrchestratorOutput
+from fanscribe.contracts.task import ResponseFormat
 from fanscribe.contracts.version import CONTRACT_VERSION
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.sharing import Sharing
+from fanscribe.results.folder import FolderResults
 from fanscribe_handlers.simulated.recording import CodedRecording
+from fanscribe_orchestrator.durable import NOT_KEPT
 from fanscribe_orchestrator.handler import Orchestrator
+from fanscribe_orchestrator.places import Place
 from fanscribe_orchestrator.settings import Settings
 
 KEY = "rpa_s3cret"
@@ -60,12 +65,13 @@ class Endpoints:
                 return httpx.Response(200, json={"jobs": {}, "workers": {"ready": 1}})
 
 
-def orchestrator(endpoints: Endpoints) -> Orchestrator:
+def orchestrator(endpoints: Endpoints, place: Place | None = None, **settings: Any) -> Orchestrator:
     endpoint = deployed()
     catalogue = Catalogue({endpoint.variant.id: endpoint.variant}, (endpoint,))
     http = httpx.AsyncClient(transport=httpx.MockTransport(endpoints))
-    platform = Platform(http, "https://p/v2", KEY, "local", sharing=Sharing(2))
-    return Orchestrator(Settings("https://p/v2", KEY, catalogue), platform)
+    store = place.store if place is not None else None
+    platform = Platform(http, "https://p/v2", KEY, "local", results=store, sharing=Sharing(2))
+    return Orchestrator(Settings("https://p/v2", KEY, catalogue, **settings), platform, place=place)
 
 
 def job(audio: str, **fields: Any) -> dict[str, Any]:
@@ -96,6 +102,14 @@ async def test_a_text_format_comes_in_its_field(audio: str) -> None:
     answer = await orchestrator(Endpoints()).handle(job(audio, response_format="srt"))
     assert answer["text"].startswith("1\n00:00:00,000 --> ")
     assert answer["variant"] == MODEL
+
+
+@pytest.mark.parametrize("wanted", list(ResponseFormat))
+async def test_a_warning_is_in_every_format(audio: str, wanted: ResponseFormat) -> None:
+    answer = await orchestrator(Endpoints()).handle(
+        job(audio, response_format=wanted.value, idempotency_key="a")
+    )
+    assert answer["warnings"] == [NOT_KEPT]
 
 
 async def test_a_refusal_makes_no_child_job(audio: str) -> None:
@@ -160,3 +174,40 @@ async def test_nothing_recognised_by_the_deadline(audio: str) -> None:
     error = error_of(await orchestrator(endpoints).handle(job(audio, deadline_s=0.4)))
     assert (error.code, error.retryable) == (ErrorCode.TIMEOUT, True)
     assert endpoints.cancelled == ["j1"]
+
+
+async def test_the_key_is_in_no_trace_of_the_log(
+    audio: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        try:
+            raise ValueError(f"Authorization: Bearer {KEY}")
+        except ValueError as error:
+            raise ZeroDivisionError from error
+
+    monkeypatch.setattr("fanscribe_orchestrator.handler.transcribe", broken)
+    with caplog.at_level(logging.WARNING):
+        await orchestrator(Endpoints()).handle(job(audio))
+    assert "Authorization: Bearer ***" in caplog.text
+    logged = "".join(logging.Formatter().format(each) for each in caplog.records)
+    assert KEY not in logged
+
+
+async def test_a_place_that_never_takes_the_result_does_not_cost_the_words(
+    audio: str, tmp_path: Path
+) -> None:
+    freed = threading.Event()
+
+    class Stuck(FolderResults):
+        def put(self, key: str, value: dict[str, Any]) -> None:
+            if "ended" in value:
+                freed.wait(20)
+            super().put(key, value)
+
+    place = Place(Stuck(tmp_path), True)
+    worker = orchestrator(Endpoints(), place, execution_timeout_s=4.0)
+    try:
+        answer = OrchestratorOutput.model_validate(await worker.handle(job(audio)))
+    finally:
+        freed.set()
+    assert (answer.text, answer.durable) == ("Hello there.", False)

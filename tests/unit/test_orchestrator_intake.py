@@ -48,6 +48,31 @@ class Reading:
         self.recording = recording_of(request, policy, settings, until, Sharing(1), self.shares.append)
 
 
+@pytest.mark.parametrize("body", [{"language": "x" * 100_000}, {f"{'x' * 100_000}{n}": n for n in range(9)}])
+def test_a_refusal_does_not_send_the_request_back(body: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        read_input({"audio": "data:,"} | body)
+    assert str(refused.value).startswith("field ")
+    assert len(str(refused.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"audio": "https://example.org/\ud800"}, "audio"),
+        ({"audio": "data:,", "keyterms": ["fan", "\udfff"]}, "keyterms"),
+        ({"audio": "data:,", "speaker_names": ["\ud800"]}, "speaker_names.0"),
+        ({"audio": "data:,", "idempotency_key": "\ud800"}, "idempotency_key"),
+        ({"audio": "data:,", "clip": {"start": 0, "end": float("inf")}}, "clip.end"),
+        ({"audio": "data:,", "clip": {"start": 1e300, "end": 1e301}}, "clip.start"),
+    ],
+)
+def test_what_nobody_could_send_on_is_refused_by_its_field(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(Refused, match=f"field {field}: ") as refused:
+        read_input(body)
+    assert refused.value.code is ErrorCode.INVALID_INPUT
+
+
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from fanscribe.contracts.transcript import Segment, Transcript, Word
 from fanscribe.fetch import FetchPolicy
 from fanscribe.large_results import read_result
 from fanscribe.render import render
+from fanscribe.s3 import Place
 from fanscribe_orchestrator import oversize
 from fanscribe_orchestrator.failures import Refused
 from fanscribe_orchestrator.oversize import SLOW_WORDS_PER_S, Outbox
@@ -69,6 +71,25 @@ async def test_without_a_bucket_it_is_compressed() -> None:
     ]
     assert read_result(small) == large
     assert read_result(json.loads(json.dumps(small))) == large
+
+
+async def test_a_bucket_that_is_slow_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    freed = threading.Event()
+
+    class Stuck:
+        def put_object(self, **_: Any) -> None:
+            freed.wait(20)
+
+    large = output(200)
+    outbox = Outbox(oversize.Bucket(Stuck(), Place("bucket", "outputs"), False))
+    try:
+        small = await outbox.fitted(large, "job", within_s=0.05)
+        assert not freed.is_set()
+    finally:
+        freed.set()
+    assert read_result(small) == large
+    assert small["result"]["encoding"] == "gzip+base64"
+    assert "(TimeoutError): it is compressed instead" in caplog.text
 
 
 async def test_runsync_takes_twice_as_much() -> None:

@@ -19,7 +19,7 @@ from fanscribe_orchestrator.clipping import moved, of_the_file
 from fanscribe_orchestrator.outlet import Outlet, Repeating
 from fanscribe_orchestrator.progress import TEXT_SHOWN, Account, interval_s
 from fanscribe_orchestrator.streaming import Stream, batches
-from fanscribe_orchestrator.telling import Telling
+from fanscribe_orchestrator.telling import STREAM_CUT, Telling
 
 HEARD_S = 100.0
 
@@ -251,3 +251,44 @@ async def test_what_fails_in_a_turn_fails_nothing_else(caplog: pytest.LogCapture
             await settle()
     assert len(turns) == 2
     assert "could not be made" in caplog.text
+
+
+@pytest.mark.parametrize(("streams", "said"), [(True, STREAM_CUT), (False, None)])
+async def test_a_platform_that_takes_nothing_is_not_waited_for_beyond_the_deadline(
+    streams: bool, said: str | None
+) -> None:
+    async def silent(job: dict[str, Any], report: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    telling = Telling({"id": "j"}, Outlet(silent, silent), lambda: 0.0, streams=streams)
+    async with asyncio.timeout(5), telling.begun():
+        telling.planned(plan())
+        await settle()
+        assert await telling.finish(Transcript(duration=1.0, segments=[]), within_s=0.01) == said
+
+
+async def test_a_cancellation_while_the_last_report_ends_is_not_lost() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> float:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+        return 0.0
+
+    async def request() -> str:
+        async with Repeating(work) as repeating:
+            repeating.stir()
+            await begun.wait()
+        return "as if nothing had been"
+
+    task = asyncio.create_task(request())
+    await begun.wait()
+    await settle()
+    task.cancel()
+    await settle()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

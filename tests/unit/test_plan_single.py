@@ -1,5 +1,6 @@
 """Plans with engines that name speakers in the recogniser's own pass, beside others and alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,3 +84,23 @@ def test_chunks_are_long_enough_to_know_voices_by() -> None:
     assert len(both.division.sizes_s) > 1
     assert min(both.division.sizes_s) == pytest.approx(DIARIZE_SHORTEST_S)
     assert words.bounds.shortest_s < DIARIZE_SHORTEST_S
+
+
+def test_where_it_tells_too_few_speakers_apart_it_is_not_asked() -> None:
+    few = KNOWN.variants["whisper-base-diarized"]
+    few = few.model_copy(update={"capabilities": few.capabilities.model_copy(update={"max_speakers": 4})})
+    endpoints = [
+        DeployedEndpoint(each.id, each.id, each, Workers(max=8))
+        for each in (few, KNOWN.variants["whisper-large-v3"], KNOWN.variants["diarize-onnx"])
+    ]
+    catalogue = replace(KNOWN, variants=KNOWN.variants | {few.id: few}).deployed(endpoints)
+    situation = Situation(duration_s=60.0)
+    four = make_plan(make_request(diarize=True, num_speakers=4), catalogue, situation)
+    assert [each.stage for each in four.stages] == [Stage.TRANSCRIBE]
+    five = make_plan(make_request(diarize=True, num_speakers=5), catalogue, situation)
+    assert stages(five) == [
+        (Stage.DIARIZE, ["diarize-onnx"]),
+        (Stage.TRANSCRIBE, ["whisper-large-v3"]),
+    ]
+    with pytest.raises(PlanError, match="whisper-base-diarized tells at most 4 speakers apart, 5 were asked"):
+        make_plan(make_request(diarize=True, num_speakers=5, model=few.id), catalogue, situation)

@@ -5,7 +5,10 @@ import base64
 import gzip
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from fanscribe.contracts.errors import (
     FanscribeError,
     JobCancelledError,
     JobLostError,
+    StoppedError,
     TaskFailedError,
     UsageError,
 )
@@ -32,6 +36,9 @@ from fanscribe.pipeline.events import Event, State
 from fanscribe.pipeline.job import Calls
 from fanscribe.pipeline.request import make_request
 from fanscribe.remote import TASK, Remote, transcribe_remotely
+from fanscribe.trace.facts import Role, Status
+from fanscribe.trace.phases import phases
+from fanscribe.trace.recorder import Recorder
 
 URL = "https://talks.example/monday.mp3?sig=s3cret"
 
@@ -331,6 +338,69 @@ async def test_leaving_cancels_the_job_and_takes_the_file_away(large: Path, afte
     assert hosted.platform.left == []
     assert store.held == {}
     assert store.log in ([], ["put", "delete"])
+
+
+async def test_a_job_that_is_sent_again_has_what_is_left_of_the_deadline() -> None:
+    hosted = Hosted(
+        lambda job: ((0.0, {"status": "IN_QUEUE"}), (30.0, 404)) if job.id == "j1" else completed()
+    )
+    await hosted.call(until_s=100.0, deadline_s=100.0)
+    first, second = (each["deadline_s"] for each in hosted.sent)
+    assert first == pytest.approx(98.0)
+    assert second == pytest.approx(98.0 - 31.0, abs=2.0)
+
+
+async def test_what_the_orchestrator_would_refuse_is_not_uploaded_first(large: Path) -> None:
+    store = FakeStore()
+    hosted = Hosted(lambda job: completed(), store=store)
+    with pytest.raises(UsageError, match=r"speaker_names\.0: "):
+        await hosted.call(large, diarize=True, speaker_names=("x" * 201,))
+    assert (store.log, hosted.sent) == ([], [])
+
+
+async def test_its_jobs_are_noted_for_the_trace() -> None:
+    hosted = Hosted(
+        lambda job: ((0.0, {"status": "IN_QUEUE"}), (5.0, 404)) if job.id == "j1" else completed()
+    )
+    recorder = Recorder(clock=hosted.time.clock)
+    work = transcribe_remotely(hosted.remote, URL, make_request(), hosted.events.append, None, recorder)
+    await hosted.time.run(work)
+    facts = recorder.facts()
+    (task,) = facts.tasks
+    lost, done = task.jobs
+    assert (lost.role, lost.status, lost.error) == (Role.FIRST, Status.ERROR, "JobLostError")
+    assert (done.role, done.status, done.endpoint) == (Role.RETRY, Status.OK, "orch")
+    assert done.job_id == hosted.platform.jobs[1].id
+    assert done.ended - done.began == pytest.approx(10.0, abs=1.5)
+    told = {each.name.value for each in phases(done)}
+    assert {"start", "work"} <= told
+    assert "inference" not in told, "the engines' seconds are in the orchestrator's own trace"
+    assert [each.name for each in facts.steps] == ["send", "read"]
+
+
+async def test_leaving_while_a_large_result_is_fetched_does_not_wait_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def fetch(*_: Any, stopped: Callable[[], bool], **__: Any) -> None:
+        begun.set()
+        for _turn in range(2000):
+            if stopped():
+                ended.set()
+                raise StoppedError("stopped")
+            time.sleep(0.005)
+
+    monkeypatch.setattr("fanscribe.large_results.fetch", fetch)
+    result = {"url": "https://results.example/one", "size_bytes": 2, "sha256": "0" * 64}
+    hosted = Hosted(lambda job: ((0.0, {"status": "COMPLETED", "output": {"result": result}}),))
+    remote = replace(hosted.remote, calls=Calls())
+    calling = asyncio.ensure_future(transcribe_remotely(remote, URL, make_request(), hosted.events.append))
+    assert await asyncio.to_thread(begun.wait, 10)
+    calling.cancel()
+    await asyncio.wait({calling})
+    assert calling.cancelled()
+    assert ended.is_set()
 
 
 async def test_a_large_result_is_read_from_where_it_lies() -> None:

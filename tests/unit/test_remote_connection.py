@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from fanscribe import AsyncClient
 from fanscribe.connection import RUNPOD_URL, PlatformChoice
-from fanscribe.contracts.errors import CatalogueError, UsageError
+from fanscribe.contracts.errors import AudioError, CatalogueError, UsageError
 from fanscribe.deploy.management import Management
 from fanscribe.deploy.state import EndpointState, LiveEndpoint
 from fanscribe.remote_connection import ANY, connect_remote
@@ -194,3 +195,15 @@ async def test_a_platform_that_was_started_for_nothing_is_stopped(
     with pytest.raises(UsageError, match=r"mine\.toml has no \[orchestrator\]; add one"):
         await connect_remote(LOCAL, ANY, endpoints_file=here / "mine.toml", environment={"HOME": str(here)})
     assert log == ["stopped"]
+
+
+async def test_a_file_that_is_not_there_is_told_before_a_platform_is_started(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connected(*_: Any, **__: Any) -> None:
+        raise AssertionError("a platform was started for nothing")
+
+    monkeypatch.setattr("fanscribe.client.connect_remote", connected)
+    async with AsyncClient(platform="local", orchestrator="orchestrator") as client:
+        with pytest.raises(AudioError, match=r"gone\.wav: there is no such file"):
+            await client.transcribe(here / "gone.wav")

@@ -122,6 +122,22 @@ async def test_a_place_that_came_with_the_cancellation_goes_to_the_next() -> Non
     assert queue.pool.out == 1
 
 
+async def test_a_place_that_is_freed_in_the_moment_of_a_cancellation_is_counted_right() -> None:
+    queue = Queue(2)
+    queue.ask("a", 3)
+    queue.ask("b")
+    await settle()
+    queue.tasks[2].cancel()  # a's third has not run since
+    queue.tasks[3].cancel()
+    queue.pool.release("a")
+    await settle()
+    assert [queue.tasks[number].cancelled() for number in (2, 3)] == [True, True]
+    assert (queue.pool.out, queue.pool.waiting) == (1, 0)
+    queue.ask("c", 2)
+    await settle()
+    assert (queue.pool.out, queue.pool.waiting) == (2, 1)
+
+
 async def test_one_pool_for_each_endpoint() -> None:
     sharing = Sharing(decodes=2)
     pool = sharing.pool("words", 3)

@@ -15,10 +15,10 @@ from fanscribe import media
 from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.errors import AudioError, FanscribeError
 from fanscribe.contracts.task import Stage
+from fanscribe.pipeline.coverage import tiles
 from fanscribe.pipeline.cuts import Chunk, Cut
 from fanscribe.pipeline.division import Bounds
 from fanscribe.pipeline.events import Event, State
-from fanscribe.pipeline.fanout import tiles
 from fanscribe.pipeline.plan import Situation, StagePlan, make_plan
 from fanscribe.pipeline.request import make_request
 from fanscribe.pipeline.spans import Span

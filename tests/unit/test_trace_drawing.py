@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from fanscribe.trace.facts import RequestFacts, Role, Status
 from fanscribe.trace.file import FILE_NAME, write
 from fanscribe.trace.page import page
 from fanscribe.trace.rows import MEANINGS, Paint, rows_of
-from fanscribe.trace.spans import spans_of
+from fanscribe.trace.spans import Kind, spans_of
 from fanscribe.trace.terminal import GLYPHS, bar
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=y>\x1b[31m&amp;"
@@ -90,6 +91,19 @@ def test_a_span_whose_parent_is_lost_hangs_from_the_request() -> None:
     spans = [each for each in spans_of(facts(), ids()) if each.name != "transcribe"]
     depths = {each.label: each.depth for each in rows_of(spans)}
     assert (depths["transcribe-1"], depths["quick"]) == (1, 2)
+
+
+def test_whatever_hangs_from_whatever_is_drawn_once_and_low() -> None:
+    spans = spans_of(facts(), ids())
+    root, first = spans[0], next(each for each in spans if each.kind is Kind.TASK)
+    itself = replace(first, id="5" * 16, parent="5" * 16)
+    chain = [
+        replace(first, id=f"{number:016x}", parent=f"{number - 1:016x}") for number in range(9000, 12_000)
+    ]
+    twice = replace(root, kind=Kind.TASK, parent=root.id)
+    rows = rows_of([*spans, *spans[1:], itself, *chain, twice])
+    assert len(rows) == len(rows_of(spans)) + 1 + len(chain)
+    assert max(each.depth for each in rows) <= 3
 
 
 def test_a_bar_shows_what_fills_its_cells() -> None:
@@ -199,8 +213,9 @@ def test_a_page_is_written(file: Path, tmp_path: Path) -> None:
     code, out, _ = run(str(file), "--html", str(tmp_path / "trace.html"))
     assert (code, out) == (0, "")
     assert (tmp_path / "trace.html").read_text().startswith("<!doctype html>")
-    code, _, said = run(str(file), "--html", str(tmp_path / "none" / "trace.html"))
-    assert (code, "cannot be written" in said) == (1, True)
+    for place in (tmp_path, tmp_path / "none" / "trace.html"):
+        code, _, said = run(str(file), "--html", str(place))
+        assert (code, said.startswith(f"fanscribe: --html {place}: name a file")) == (2, True)
 
 
 def test_an_unknown_or_ambiguous_id_is_told(file: Path) -> None:

@@ -57,13 +57,16 @@ def test_damaged_lines_are_told_and_passed_over(tmp_path: Path) -> None:
         json.dumps({"trace": "a" * 32, "span": "b" * 16, "kind": "job", "name": "x", "at": 0}),
         file.read_text().splitlines()[2].replace('"start_s":', '"start_s":NaN,"x":'),
         file.read_text().splitlines()[2].replace('"duration_s":', '"duration_s":-1,"x":'),
+        file.read_text().splitlines()[2].replace('"duration_s":', '"duration_s":1e300,"x":'),
+        file.read_text().splitlines()[2].replace('"at":', '"at":1e300,"x":'),
+        file.read_text().splitlines()[2].replace('"at":', '"at":-1e300,"x":'),
     ]
     with file.open("a") as opened:
         opened.write("\n".join([*lines, "", '{"torn']))
     write(file, trace_of("c"))
     found = read(file)
     assert [each.root.trace[0] for each in found.traces] == ["a", "c"]
-    assert found.damaged_lines == [*range(good + 1, good + 7), good + 8]
+    assert found.damaged_lines == [*range(good + 1, good + 10), good + 11]
     assert len(found.traces[1].spans) == len(trace_of("c")), "a torn line damages no other"
 
 

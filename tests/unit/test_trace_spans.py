@@ -1,5 +1,6 @@
 """From facts to phases and spans."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,14 @@ def test_a_failed_job_was_with_its_worker_as_long_as_the_platform_says() -> None
 def test_a_job_that_was_never_taken_only_waited() -> None:
     facts = job(status=Status.CANCELLED, timing=None, taken=None, delay_s=None, execution_s=None)
     assert named(facts) == [("transfer", 0.1), ("queue", 2.6)]
+
+
+def test_a_worker_that_was_seen_to_start_was_waited_for() -> None:
+    seen = replace(job(timing=None), starting=True)
+    names = [name for name, _ in named(seen)]
+    assert "start" in names
+    assert "queue" not in names
+    assert "queue" in [name for name, _ in named(replace(job(), starting=True))], "the worker knows better"
 
 
 def test_a_job_that_was_never_submitted_was_only_sent() -> None:

@@ -135,6 +135,19 @@ def test_an_engines_failure_has_a_code(
         assert "Traceback" in caplog.text
 
 
+@pytest.mark.parametrize("raised", [OutOfMemory("8 GB are needed"), MemoryError()])
+def test_a_model_that_does_not_fit_is_no_reason_to_send_less_audio(
+    model_dir: Path, job: dict[str, Any], raised: Exception
+) -> None:
+    class Large(Echo):
+        def load(self, variant: Variant, model_dir: Path) -> None:
+            raise raised
+
+    said = error(done(make(Large(), model_dir), job))
+    assert (said.code, said.retryable) == (ErrorCode.MODEL_ERROR, True)
+    assert said.message == (str(raised) or "whisper-base does not fit into this worker's memory")
+
+
 def test_a_wrong_input_is_refused_before_the_engine(model_dir: Path) -> None:
     engine = Echo()
     said = error(done(make(engine, model_dir), {"id": "1", "input": {"audio": "file:///etc/passwd"}}))

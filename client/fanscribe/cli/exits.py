@@ -75,4 +75,6 @@ def clear_errors() -> Iterator[None]:
 
 def _interrupt(_signal: int, _frame: object) -> None:
     # The same way out as Ctrl-C, for which asyncio.run has its own handler.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's shell starts jobs with & so
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)

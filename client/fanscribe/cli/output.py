@@ -10,8 +10,8 @@ FORMATS = ("text", "native", "json", "verbose_json", "diarized_json", "srt", "vt
 """What `--format` takes: the values of ResponseFormat, spelt out so that --help need not load it."""
 
 
-def write(rendered: str | dict[str, Any], target: Path | None) -> None:
-    """Write a rendered transcript. Raises UsageError when the file cannot be written."""
+def write(rendered: str | dict[str, Any], target: Path | None, option: str = "-o") -> None:
+    """Write what was rendered. Raises FanscribeError that names `option` when the file cannot be written."""
     text = rendered if isinstance(rendered, str) else json.dumps(rendered, ensure_ascii=False, indent=2)
     if text and not text.endswith("\n"):
         text += "\n"
@@ -26,7 +26,7 @@ def write(rendered: str | dict[str, Any], target: Path | None) -> None:
     except OSError as error:
         from fanscribe.contracts.errors import FanscribeError
 
-        raise FanscribeError(f"-o {target}: cannot be written: {error.strerror or error}") from error
+        raise FanscribeError(f"{option} {target}: cannot be written: {error.strerror or error}") from error
 
 
 def _print(text: str) -> None:

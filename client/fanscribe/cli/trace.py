@@ -65,7 +65,9 @@ def trace(
         if html is not None:
             from fanscribe.trace.page import page
 
-            write(page(chosen.spans), html)
+            if html.is_dir() or not html.parent.is_dir():
+                raise UsageError(f"--html {html}: name a file in a folder that exists")
+            write(page(chosen.spans), html, "--html")
             print(f"{html}: trace {chosen.root.trace}", file=sys.stderr)
         if json_:
             print(json.dumps([to_json(each) for each in chosen.spans], indent=2, ensure_ascii=False))

@@ -112,6 +112,8 @@ def transcribe(
                 raise UsageError(f"{option} {value}: choose one of {', '.join(choices)}")
         if json_ and not (plan or report):
             raise UsageError("--json goes with --plan or --report; for the transcript use --format native")
+        if orchestrator_name == "":
+            raise UsageError("--orchestrator-name: is empty; name an orchestrator, or leave the option out")
         through = orchestrator_name or ("orchestrator" if orchestrator else None)
         if through is not None and plan:
             raise UsageError("--plan excludes --orchestrator, which makes its own plan when it has the audio")
@@ -174,7 +176,9 @@ def _check_options(options: dict[str, Any]) -> None:
             .replace("(diarize=True)", "(--diarize)")
             .replace("diarize and per_channel", "--diarize and --per-channel")
         )
-        raise UsageError(said.removeprefix("request: ").replace("language: ", "--language: ")) from error
+        for field, option in (("language: ", "--language: "), ("deadline_s: ", "--deadline: ")):
+            said = said.replace(field, option)
+        raise UsageError(said.removeprefix("request: ")) from error
 
 
 def _check_output(job: _Job, inputs: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What goes to an orchestrator endpoint and what comes back: one call in, a finished transcript out."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -31,7 +32,7 @@ def _receiver(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if scheme not in ("https", "http") or not separator or not rest:
         raise ValueError("must be an https URL")
-    if "@" in rest.split("/", 1)[0]:
+    if "@" in re.split("[/?#]", rest, maxsplit=1)[0]:
         raise ValueError("must not hold a user or password")
     return value
 

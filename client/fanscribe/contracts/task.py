@@ -80,10 +80,10 @@ class _Strict(BaseModel):
 
 
 class Clip(_Strict):
-    """The part of the audio that the task is about, seconds, half-open."""
+    """The part of the audio that the task is about, seconds, half-open; no file is as long as 1e9 of them."""
 
-    start: float = Field(ge=0)
-    end: float = Field(gt=0)
+    start: float = Field(ge=0, le=1e9)
+    end: float = Field(gt=0, le=1e9)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Clip":

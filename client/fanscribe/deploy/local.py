@@ -31,6 +31,8 @@ DEFAULT_EXECUTION_TIMEOUT_S = 600.0
 
 _EMBEDDED_ORCHESTRATOR = Settings(idle_timeout_s=IDLE_TIMEOUT_S, execution_timeout_s=3600)
 
+_ORIGINS_ENTRY = "FANSCRIBE_ALLOWED_ORIGINS"
+
 _PASSED_ON = (
     "FANSCRIBE_THREADS",
     "FANSCRIBE_MAX_AUDIO_S",
@@ -234,10 +236,13 @@ def _as_the_file_says(spec: EndpointSpec, settings: Effective) -> EndpointSpec:
         # The key that stands there is of an account on Runpod; here it is the platform's.
         if name in known and entry != "RUNPOD_API_KEY"
     }
+    given = dict(settings.env)
+    if _ORIGINS_ENTRY in given and _ORIGINS_ENTRY in spec.env:  # the platform's own stays one of them
+        given[_ORIGINS_ENTRY] = f"{spec.env[_ORIGINS_ENTRY]},{given[_ORIGINS_ENTRY]}"
     delay_s, jobs = settings.scaling.queue_delay_s, settings.scaling.jobs_per_worker
     return replace(
         spec,
-        env={**spec.env, **settings.env, **secrets},
+        env={**spec.env, **given, **secrets},
         scaler=QUEUE_DELAY if jobs is None else REQUEST_COUNT,
         scaler_value=float(delay_s or DEFAULT_QUEUE_DELAY_S) if jobs is None else float(jobs),
     )
@@ -250,7 +255,7 @@ def _environment(threads: int) -> dict[str, str]:
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment.setdefault("HF_HOME", str(Path(cache) / "huggingface"))
     environment.setdefault("FANSCRIBE_THREADS", str(threads))
-    return environment | {"XDG_CACHE_HOME": cache, "FANSCRIBE_ALLOWED_ORIGINS": "{url}"}
+    return environment | {"XDG_CACHE_HOME": cache, _ORIGINS_ENTRY: "{url}"}
 
 
 def _command(module: str) -> tuple[str, ...]:

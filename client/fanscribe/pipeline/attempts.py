@@ -287,7 +287,8 @@ async def _job(
     answered, began = False, means.calls.clock()
 
     def note(result: Provenance | BaseException) -> None:
-        tally.made.append(job_facts(route.endpoint, role, watched, began, means.calls.clock(), result))
+        endpoint, variant = route.endpoint.name, route.endpoint.variant.id
+        tally.made.append(job_facts(endpoint, variant, role, watched, began, means.calls.clock(), result))
 
     try:
         transfer_s = 0.0 if watched.state else await _sent(task, cargo, route, watched, tally, means)

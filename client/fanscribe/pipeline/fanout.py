@@ -1,25 +1,22 @@
 """The fan-out: every task of a plan, as soon as its audio is there, to its end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fanscribe.contracts.errors import ErrorCode, FanscribeError, PlatformError, TaskFailedError
 from fanscribe.contracts.task import AlignInput, AlignOutput, Stage, TranscribeOutput
-from fanscribe.logs import about
-from fanscribe.media import SAMPLE_RATE
-from fanscribe.pipeline.attempts import Answer, Means, Tally, Task, attached, kept_answer, perform, too_much
+from fanscribe.pipeline.asking import Asking, contradicted
+from fanscribe.pipeline.attempts import Means, Tally, Task, too_much
+from fanscribe.pipeline.coverage import holes, tiles
 from fanscribe.pipeline.cuts import Chunk
 from fanscribe.pipeline.events import Event, State
-from fanscribe.pipeline.inputs import make_input
 from fanscribe.pipeline.language import LanguageVote
-from fanscribe.pipeline.outcome import Outcome, task_facts
+from fanscribe.pipeline.outcome import Outcome
 from fanscribe.pipeline.plan import Plan, StagePlan, knows
 from fanscribe.pipeline.platform import Platform
-from fanscribe.pipeline.route import Route
 from fanscribe.pipeline.spans import Cargo, Span
 from fanscribe.pipeline.supply import Supplied, halved, recut
 from fanscribe.pipeline.watcher import Nobody, Watcher
@@ -68,10 +65,9 @@ class FanOut:
         self._watcher = watcher or Nobody()
         self._settled: set[int] = set()
         self._supplying: asyncio.Task[Supplied] | None = None
-        self._routes = _routes(plan, platform, means)
+        self._asking = Asking(plan, platform, means, votes)
         self._doubtful: list[_Doubtful] = []
         self._cargos: list[Cargo] = []
-        self._lost: dict[Stage, FanscribeError] = {}
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, supplying: Coroutine[Any, Any, Supplied]) -> Supplied:
@@ -136,7 +132,7 @@ class FanOut:
 
     async def _done(self, stage: StagePlan, span: Span, cargo: Cargo) -> None:
         """One task to its end; where it is too much for a worker, its halves."""
-        outcome = await self._asked(stage, span, cargo)
+        outcome = await self._asking.outcome(stage, span, cargo)
         if outcome.error is not None and too_much(outcome.error):
             halves = await self._halves(stage, span)
             if halves:
@@ -180,100 +176,11 @@ class FanOut:
 
             return Task(f"{stage.id}-{outcome.span.number}", Stage.ALIGN, outcome.span, task)
 
-        aligned = await self._asked(stage, outcome.span, cargo, make)
+        aligned = await self._asking.outcome(stage, outcome.span, cargo, make)
         found = aligned.answer.output if aligned.answer is not None else None
         if isinstance(found, AlignOutput):
             output.segments, found.segments = found.segments, []
         self._ended(aligned)
-
-    async def _asked(
-        self,
-        stage: StagePlan,
-        span: Span,
-        cargo: Cargo,
-        make: Callable[[str | None], Task] | None = None,
-    ) -> Outcome:
-        """The outcome of one task: what is kept of it, else what its jobs gave. `make` makes it for a language."""
-        tally, clock = Tally(), self._means.calls.clock
-        began = clock()
-
-        def note(failure: BaseException | None) -> None:
-            self._means.recorder.task(task_facts(stage, span, tally, began, clock(), failure))
-
-        try:
-            with about(task=f"{stage.id}-{span.number}"):
-                make = make or partial(self._task, stage, span)
-                outcome = await self._answered(stage, span, cargo, tally, make)
-        except BaseException as error:
-            note(error)
-            raise
-        note(outcome.error)
-        return outcome
-
-    async def _answered(
-        self,
-        stage: StagePlan,
-        span: Span,
-        cargo: Cargo,
-        tally: Tally,
-        make: Callable[[str | None], Task],
-    ) -> Outcome:
-        routes = [self._routes[each.name] for each in stage.endpoints]
-        vote, listener = self._votes[span.channel], self._means.listener
-        async with routes[0].slot():
-            task = make(vote.decided)
-            if stage.stage in self._lost:
-                return Outcome(task.id, stage, span, None, self._lost[stage.stage], tally, vote.decided)
-            try:
-                tasks = {language: make(language) for language in self._languages(stage, vote)}
-                answer, language = await self._earlier(tasks, vote, cargo, routes, tally)
-                tally.reused = answer is not None and answer.state is None
-                if answer is None:
-                    # Asked again, since other answers may have come while we looked.
-                    language = vote.decided
-                    task = make(language)
-                    answer = await perform(task, cargo, routes, tally, self._means)
-            except FanscribeError as error:
-                listener(Event(task.id, stage.stage, State.FAILED, message=str(error)))
-                return Outcome(task.id, stage, span, None, error, tally, vote.decided)
-        listener(Event(task.id, stage.stage, State.DONE, 1.0))
-        return Outcome(task.id, stage, span, answer, None, tally, language)
-
-    async def _earlier(
-        self,
-        tasks: Mapping[str | None, Task],
-        vote: LanguageVote,
-        cargo: Cargo,
-        routes: Sequence[Route],
-        tally: Tally,
-    ) -> tuple[Answer | None, str | None]:
-        """The answer that is kept, else that of a job which an earlier run left, and the language it was asked in."""
-        means = self._means
-        if not means.kept.active:
-            return None, None
-        for language, task in tasks.items():
-            answer = await kept_answer(task, routes, tally, means.kept)
-            if answer is not None and (language or not self._contradicted(vote, answer.output)):
-                return answer, language
-        for language, task in tasks.items():
-            answer = await attached(task, cargo, routes, tally, means)
-            if answer is not None and (language or not self._contradicted(vote, answer.output)):
-                return answer, language
-        return None, None
-
-    def _task(self, stage: StagePlan, span: Span, language: str | None) -> Task:
-        request = self._plan.request
-
-        def make(audio: dict[str, Any]) -> Any:
-            return make_input(stage, request, language, audio)
-
-        return Task(f"{stage.id}-{span.number}", stage.stage, span, make)
-
-    def _languages(self, stage: StagePlan, vote: LanguageVote) -> list[str | None]:
-        """The languages under which an answer may be kept: the one decided, and the worker's own finding."""
-        if stage.stage is not Stage.TRANSCRIBE or self._plan.request.language is not None:
-            return [vote.decided]
-        return list(dict.fromkeys((vote.decided, None)))
 
     async def _undecided(self, outcome: Outcome) -> bool:
         """Whether the answer is in a language that the worker found; what it found counts."""
@@ -294,7 +201,7 @@ class FanOut:
             vote, answer = self._votes[each.span.channel], each.outcome.answer
             if vote.decided is None or answer is None or each.stage.aligners:
                 continue
-            if not self._contradicted(vote, answer.output):
+            if not contradicted(vote, answer.output):
                 self._settle(each.outcome)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -302,9 +209,6 @@ class FanOut:
         if id(outcome) not in self._settled:
             self._settled.add(id(outcome))
             self._watcher.settled(outcome)
-
-    def _contradicted(self, vote: LanguageVote, output: object) -> bool:
-        return isinstance(output, TranscribeOutput) and vote.contradicts(output)
 
     async def _close_votes(self) -> None:
         for stage in self._plan.stages:
@@ -318,8 +222,8 @@ class FanOut:
         """Do again what is in another language than the recording's; keep the answer there was if that fails."""
         outcome, answer = doubtful.outcome, doubtful.outcome.answer
         assert answer is not None
-        if self._contradicted(self._votes[doubtful.span.channel], answer.output) and self._has_peers(outcome):
-            again = await self._asked(doubtful.stage, doubtful.span, doubtful.cargo)
+        if contradicted(self._votes[doubtful.span.channel], answer.output) and self._has_peers(outcome):
+            again = await self._asking.outcome(doubtful.stage, doubtful.span, doubtful.cargo)
             again.tally.attempts += doubtful.outcome.tally.attempts
             again.tally.unconfirmed += doubtful.outcome.tally.unconfirmed
             if again.answer is not None:
@@ -341,11 +245,11 @@ class FanOut:
         """Note it. A fault that all tasks of the stage will share is not waited for again and again."""
         self.outcomes.append(outcome)
         stage, error = outcome.stage.stage, outcome.error
-        if error is None or not _of_all(error) or stage in self._lost:
+        if error is None or not _of_all(error) or stage in self._asking.lost:
             return
         if any(each.stage.stage is stage and each.answer is not None for each in self.outcomes):
             return
-        self._lost[stage] = error
+        self._asking.lost[stage] = error
         if stage is Stage.TRANSCRIBE:
             raise error
 
@@ -369,44 +273,6 @@ class _Together:
             while isinstance(error, BaseExceptionGroup):
                 error = error.exceptions[0]
             raise error from error.__cause__
-
-
-def _routes(plan: Plan, platform: Platform, means: Means) -> dict[str, Route]:
-    """One route for each endpoint, which all stages that use it share."""
-    wanted: dict[str, int] = {}
-    endpoints = {each.name: each for stage in plan.stages for each in (*stage.endpoints, *stage.aligners)}
-    for stage in plan.stages:
-        division, most = stage.division, plan.situation.capacity(stage.endpoint).workers_max
-        # Where no further worker can be started, one job more in the queue spares the caller's reaction.
-        own = division.in_flight + (1 if division.width >= most else 0)
-        wanted[stage.endpoint.name] = wanted.get(stage.endpoint.name, 0) + own
-    routes, holder = {}, object()
-    for name, endpoint in endpoints.items():
-        capacity = plan.situation.capacity(endpoint)
-        most = capacity.workers_max * (2 if capacity.prefetch else 1) + 1
-        limit = min(wanted.get(name, most), most)
-        pool = platform.sharing.pool(name, most) if platform.sharing is not None else None
-        api = platform.endpoint(endpoint.id)
-        routes[name] = Route(endpoint, api, capacity, limit, means.calls.clock, pool, holder)
-    return routes
-
-
-def holes(chunks: Sequence[Chunk], duration_s: float) -> list[tuple[float, float]]:
-    """The spans of the recording that no chunk owns, in order."""
-    found, reached = [], 0.0
-    for each in sorted(chunks, key=lambda each: each.start):
-        if each.start > reached:
-            found.append((reached, each.start))
-        reached = max(reached, each.end)
-    return [*found, (reached, duration_s)] if reached < duration_s else found
-
-
-def tiles(chunks: Sequence[Chunk], duration_s: float) -> bool:
-    """Whether chunks, in whatever order, own every moment of the recording once. Times are whole samples."""
-    ordered = sorted(chunks, key=lambda each: each.start)
-    edges = [0.0, *(each.end for each in ordered)]
-    starts = [each.start for each in ordered]
-    return bool(chunks) and starts == edges[:-1] and abs(edges[-1] - duration_s) * SAMPLE_RATE < 1
 
 
 def _of_all(error: FanscribeError) -> bool:

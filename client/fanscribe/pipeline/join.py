@@ -123,6 +123,7 @@ def _warnings(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[str]:
                 f"speakers are missing from {chunk.start:.1f} s to {chunk.end:.1f} s: diarization failed "
                 f"there ({each.error})"
             )
+    yield from _unnamed(outcomes)
     for each in outcomes:
         if each.stage.stage is Stage.ALIGN and each.error is not None:
             chunk = each.span.chunk
@@ -143,3 +144,12 @@ def _warnings(plan: Plan, outcomes: Sequence[Outcome]) -> Iterator[str]:
             f"{unconfirmed} submissions were never confirmed: the platform may have run, and billed, as many jobs "
             "more than are listed"
         )
+
+
+def _unnamed(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Where one-pass engines, which say only that diarization failed, gave some chunks without speakers."""
+    named = [each for each in outcomes if each.stage.also_diarizes and each.answer is not None]
+    lacking = [each for each in named if _diarized(each).result is None]
+    for each in lacking if len(named) > 1 else ():
+        chunk = each.span.chunk
+        yield f"speakers are missing from {chunk.start:.1f} s to {chunk.end:.1f} s: diarization failed there"

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fanscribe.catalogue import DeployedEndpoint
-from fanscribe.contracts.task import OUTPUTS, Provenance, Stage, TaskInput
+from fanscribe.contracts.task import OUTPUTS, Provenance, Stage, TaskInput, TranscribeInput, TranscribeOutput
 from fanscribe.pipeline.cuts import Cut, KnownCuts
 from fanscribe.results import ResultStore, cuts_key, engine_key, job_key, task_key
 
@@ -117,8 +117,11 @@ class Kept:
             return None
 
     async def keep(self, work: Identity, output: Provenance) -> None:
-        """Keep an answer, and with it which engine the endpoint has."""
-        if self._store is None:
+        """Keep an answer, and with it which engine the endpoint has.
+
+        One without the speakers that were asked for is not kept: the next run may get them.
+        """
+        if self._store is None or _lacks_speakers(work.task, output):
             return
         if output.engine != await self._engine(work.endpoint):
             self._engines[work.endpoint.name] = output.engine
@@ -211,3 +214,9 @@ class Kept:
     async def _put(self, key: str, value: dict[str, Any]) -> None:
         assert self._store is not None
         await asyncio.to_thread(self._store.put, key, value)
+
+
+def _lacks_speakers(task: TaskInput, output: Provenance) -> bool:
+    """Whether the diarizer of a one-pass engine failed beside its recogniser."""
+    asked = isinstance(task, TranscribeInput) and task.diarize
+    return asked and isinstance(output, TranscribeOutput) and output.diarization is None

@@ -1,25 +1,28 @@
 """What is noted of a job for the trace of a request. Pure."""
 
-from fanscribe.catalogue import DeployedEndpoint
 from fanscribe.contracts.task import Provenance
 from fanscribe.pipeline.job import Watched
 from fanscribe.trace.facts import JobFacts, Role, error_name, status_of
 
 
 def job_facts(
-    endpoint: DeployedEndpoint,
+    endpoint: str,
+    variant: str,
     role: Role,
     watched: Watched,
     began: float,
     ended: float,
-    result: Provenance | BaseException,
+    result: Provenance | BaseException | None,
 ) -> JobFacts:
-    """The facts of a job that ended with its answer, or in an error. Times are the run's clock, in seconds."""
+    """The facts of a job that ended with its answer, or in an error; None is an answer that tells no timing.
+
+    Times are the run's clock, in seconds.
+    """
     state, failure = watched.state, result if isinstance(result, BaseException) else None
     submitted = None if state is None else began if watched.resumed else watched.sent_at
     return JobFacts(
-        endpoint=endpoint.name,
-        variant=endpoint.variant.id,
+        endpoint=endpoint,
+        variant=variant,
         role=role,
         began=began,
         ended=ended,

@@ -363,10 +363,11 @@ def _choose(
 def _unfit(variant: Variant, stage: Stage, request: Request, alignable: bool) -> str | None:
     """Why a variant cannot serve the request, or None when it can."""
     can = variant.capabilities
-    if stage is Stage.DIARIZE:
+    if request.speaker_detection is SpeakerDetection.DIARIZE and Stage.DIARIZE in variant.stages:
         least = request.num_speakers or request.min_speakers
         if least and can.max_speakers and least > can.max_speakers:
             return f"{variant.id} tells at most {can.max_speakers} speakers apart, {least} were asked for"
+    if stage is Stage.DIARIZE:
         return None
     if not knows(variant, request.language):
         return f"--language {request.language}: {variant.id} does not know it"

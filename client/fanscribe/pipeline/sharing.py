@@ -55,8 +55,9 @@ class Pool:
         try:
             await ticket.granted
         except asyncio.CancelledError:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
+            if ticket.granted.cancelled():  # and whoever gave places away meanwhile may have struck it off
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
                 self._forget(holder)
             else:
                 self.release(holder)  # the place came while we were being cancelled

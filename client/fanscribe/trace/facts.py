@@ -45,7 +45,8 @@ class JobFacts:
     """One job. `submitted` is when its id came back, `taken` when it was seen to be with a worker, within two looks.
 
     `delay_s` and `execution_s` are the platform's own: waiting, and with the worker. `timing` is the worker's, there
-    only with an answer. `doing` is what it last reported to do (fetching, downloading, loading, running).
+    only with an answer. `doing` is what it last reported to do (fetching, downloading, loading, running). `starting`: a
+    worker was seen to start while it waited.
     """
 
     endpoint: str
@@ -62,6 +63,7 @@ class JobFacts:
     execution_s: float | None = None
     timing: Timing | None = None
     doing: str = ""
+    starting: bool = False
     error: str = ""
 
 

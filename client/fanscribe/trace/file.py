@@ -24,6 +24,9 @@ MAX_BYTES = 32 * 1024 * 1024
 READABLE_BYTES = 512 * 1024 * 1024
 """A larger file is not one of ours."""
 
+_LATEST = 253_402_300_799  # the last second of the year 9999
+_LONGEST_S = 1e9  # thirty years
+
 
 class _Line(BaseModel):
     """One line: a span. Fields that are not known are passed over, so that older readers read newer files."""
@@ -35,9 +38,9 @@ class _Line(BaseModel):
     parent: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
     kind: Kind
     name: Annotated[str, Field(max_length=500)]
-    at: float
-    start_s: Annotated[float, Field(ge=0)]
-    duration_s: Annotated[float, Field(ge=0)]
+    at: Annotated[float, Field(ge=0, le=_LATEST)]
+    start_s: Annotated[float, Field(ge=0, le=_LONGEST_S)]
+    duration_s: Annotated[float, Field(ge=0, le=_LONGEST_S)]
     status: Status = Status.OK
     error: Annotated[str, Field(max_length=500)] = ""
     attributes: dict[str, Scalar] = Field(default_factory=dict)

@@ -67,7 +67,8 @@ def _borders(job: JobFacts) -> Iterator[tuple[PhaseName, float]]:
         yield PhaseName.TRANSFER, job.ended
         return
     yield PhaseName.TRANSFER, job.submitted
-    waiting = PhaseName.START if job.timing is not None and job.timing.cold_start else PhaseName.QUEUE
+    cold = job.starting if job.timing is None else job.timing.cold_start
+    waiting = PhaseName.START if cold else PhaseName.QUEUE
     taken = _taken(job)
     if taken is None:
         yield waiting, job.ended

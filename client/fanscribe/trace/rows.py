@@ -37,6 +37,7 @@ MEANINGS = {
 """The legend."""
 
 _PHASES = frozenset(name.value for name in PhaseName)
+_KINDS = list(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,18 @@ class Row:
 def rows_of(spans: Sequence[Span]) -> list[Row]:
     """The rows of a trace whose first span is the request. A task with a single job shares its row with it.
 
-    A span whose parent is missing (its line was damaged) hangs from the request.
+    A span whose parent is missing (its line was damaged) or is no larger kind of thing hangs from the request; one that
+    is there twice is drawn once. So whatever a file holds is a tree, and a low one.
     """
-    root, known = spans[0], {spans[0].id}
+    root, known = spans[0], {spans[0].id: spans[0].kind}
     children: dict[str, list[Span]] = {}
     for each in spans[1:]:
-        parent = each.parent if each.parent in known else root.id
+        if each.id in known:
+            continue
+        outer = known.get(each.parent or "", each.kind)
+        parent = each.parent if _KINDS.index(outer) < _KINDS.index(each.kind) else root.id
         children.setdefault(parent or root.id, []).append(each)
-        known.add(each.id)
+        known[each.id] = each.kind
     return list(_rows(root, children, 0))
 
 

@@ -45,8 +45,14 @@ def halves(piece: Piece, speech: Sequence[Span], words: Sequence[Word], duration
         for span in speech
         if span.end > piece.start and span.start < piece.end
     ]
-    parts = group(inside, duration_s, _HALF * piece.length)
+    parts = [_within(piece, part) for part in group(inside, duration_s, _HALF * piece.length)]
     return parts if len(parts) > 1 else []
+
+
+def _within(piece: Piece, part: Piece) -> Piece:
+    """A part without what its margins take of the neighbours' speech: that is told by the neighbours."""
+    spans = (Span(max(span.start, piece.start), min(span.end, piece.end)) for span in part.spans)
+    return Piece(tuple(spans))
 
 
 def fuller(first: Sequence[Word], second: Sequence[Word]) -> bool:
