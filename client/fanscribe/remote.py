@@ -98,6 +98,7 @@ async def transcribe_remotely(
     fields["idempotency_key"] = remote.make_key()
     _body(fields | {"audio": _ANYTHING})  # what it would refuse is refused before anything is sent
     recorder = recorder or Recorder()
+    fields["traceparent"] = recorder.ids.traceparent
     async with recorder.entered("send", reference(remote.store, audio, name, fields, listener)) as address:
 
         def body() -> dict[str, Any]:

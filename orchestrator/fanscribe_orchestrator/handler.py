@@ -23,7 +23,7 @@ from fanscribe_orchestrator.deadline import Deadline
 from fanscribe_orchestrator.durable import KEEP_S, Entry, Ledger
 from fanscribe_orchestrator.failures import Said, error_of, failure, scrubbed
 from fanscribe_orchestrator.fate import Fate
-from fanscribe_orchestrator.intake import recording_of, request_of, taken_from
+from fanscribe_orchestrator.intake import recording_of, request_of, taken_from, traceparent_of
 from fanscribe_orchestrator.notify import Notifier
 from fanscribe_orchestrator.outlet import Job, Outlet
 from fanscribe_orchestrator.oversize import Outbox
@@ -69,7 +69,8 @@ class Orchestrator:
         job_id = str(job.get("id"))
         with logs.about(job=job_id):
             try:
-                async with tracing(self._settings.traces, {"job_id": job_id}, ended=_summarise) as recorder:
+                about, caller = {"job_id": job_id}, traceparent_of(job.get("input"))
+                async with tracing(self._settings.traces, about, caller, _summarise) as recorder:
                     return await self._answer(job, recorder)
             except Exception as error:
                 said = error_of(error)

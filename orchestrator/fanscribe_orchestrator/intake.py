@@ -33,6 +33,12 @@ NOWHERE = "data:,"
 """In place of audio that came inside of a request, once it is on the disk: the request lives as long as its job."""
 
 
+def traceparent_of(body: object) -> str | None:
+    """The caller's span that an input names, before it is checked: refusals belong to the caller's trace, too."""
+    named = body.get("traceparent") if isinstance(body, Mapping) else None
+    return named if isinstance(named, str) else None
+
+
 def read_input(body: object) -> OrchestratorInput:
     """The checked input of a job. Raises Refused; its message repeats no address and no text that was sent."""
     if not isinstance(body, Mapping):

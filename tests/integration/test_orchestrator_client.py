@@ -23,6 +23,10 @@ from fanscribe.endpoint import Endpoint
 from fanscribe.pipeline.events import State, ignore
 from fanscribe.pipeline.request import make_request
 from fanscribe.remote import Remote, transcribe_remotely
+from fanscribe.trace.file import read
+from fanscribe.trace.joined import joined
+from fanscribe.trace.rows import rows_of
+from fanscribe.trace.spans import Kind
 from fanscribe_handlers.simulated.recording import CodedRecording
 
 MODEL = "simulated-transcribe"
@@ -109,6 +113,29 @@ async def fan_out(client: AsyncClient, stage: Orchestrated, file: Path) -> Trans
         for name, variant in variants.items()
     )
     return await client.transcribe(file, model=MODEL, diarize=True, cache=False)
+
+
+async def test_a_request_through_the_orchestrator_is_one_trace(
+    short: tuple[CodedRecording, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANSCRIBE_TRACES", str(tmp_path))
+    env = {"FANSCRIBE_TRACES": str(tmp_path)}
+    async with (
+        scene(monkeypatch, tmp_path, env=env) as stage,
+        AsyncClient(platform="local", orchestrator="orchestrator") as client,
+    ):
+        await client.transcribe(short[1], model=MODEL, diarize=True)
+        paid = {each.job_id for each in stage.fleet.paid}
+    inner, outer = read(tmp_path).traces
+    assert inner.root.trace == outer.root.trace
+    assert inner.root.parent == outer.root.id
+    whole = joined(outer, [inner, outer])
+    jobs = {each.name for each in whole if each.kind is Kind.JOB}
+    assert len(jobs) == 1 + len(paid)
+    assert paid < jobs
+    request = next(each for each in rows_of(whole)[1:] if each.label == "request")
+    assert (request.depth, request.details.startswith("job_id ")) == (1, True)
+    assert 0 < request.start_s < request.end_s <= outer.root.duration_s
 
 
 async def test_what_is_wrong_is_the_same_error_as_in_the_clients_own_run(

@@ -5,6 +5,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -131,6 +132,7 @@ def large(tmp_path: Path, tone: Path) -> Path:
 async def test_a_url_goes_as_it_is_and_only_what_was_asked_for_beside_it() -> None:
     hosted = Hosted(lambda job: completed())
     transcript = await hosted.call(diarize=True, language="en", keyterms=["a", "b"])
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", hosted.sent[0].pop("traceparent"))
     assert hosted.sent == [
         {
             "audio": URL,

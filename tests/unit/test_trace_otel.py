@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -21,6 +22,7 @@ from tests.traced import WALL_S, cold_job, ids, job, request, task
 from fanscribe.contracts.errors import UsageError
 from fanscribe.trace import otel
 from fanscribe.trace.facts import Role, Status
+from fanscribe.trace.file import read
 from fanscribe.trace.spans import spans_of
 from fanscribe.trace.traceparent import Ids
 from fanscribe.trace.tracing import tracing
@@ -164,7 +166,7 @@ class _Collector(BaseHTTPRequestHandler):
         pass
 
 
-async def test_a_collector_gets_the_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_collector_gets_the_spans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _Collector.taken.clear()
     with HTTPServer(("127.0.0.1", 0), _Collector) as collector:
         serving = threading.Thread(target=collector.serve_forever, daemon=True)
@@ -172,7 +174,7 @@ async def test_a_collector_gets_the_spans(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
         otel._own_provider.cache_clear()
         try:
-            async with tracing(None, {"model": "auto"}) as recorder:
+            async with tracing(tmp_path / "trace.jsonl", {"model": "auto"}) as recorder:
                 recorder.task(task(cold_job()))
             made = otel.provider()
             assert isinstance(made, TracerProvider)
@@ -186,7 +188,13 @@ async def test_a_collector_gets_the_spans(monkeypatch: pytest.MonkeyPatch) -> No
         scope for taken in _Collector.taken for each in taken.resource_spans for scope in each.scope_spans
     ]
     assert {each.scope.name for each in scopes} == {"fanscribe"}
-    names = [span.name for scope in scopes for span in scope.spans]
+    sent = {span.span_id.hex(): span for scope in scopes for span in scope.spans}
+    spans = read(tmp_path / "trace.jsonl").traces[0].spans
+    # Who was called within a span can name it as its parent.
+    assert {(each.id, each.parent or "", each.trace) for each in spans} == {
+        (name, span.parent_span_id.hex(), span.trace_id.hex()) for name, span in sent.items()
+    }
+    names = [span.name for span in sent.values()]
     assert {"fanscribe request", "task transcribe", "job", "phase load"} <= set(names)
 
 

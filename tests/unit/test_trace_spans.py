@@ -198,3 +198,11 @@ def test_a_step_is_noted_however_it_ends() -> None:
 
 def test_an_unknown_timing_is_no_cold_start() -> None:
     assert named(job(timing=Timing()))[1][0] == "queue"
+
+
+def test_whoever_is_called_gets_the_requests_own_span() -> None:
+    made = ids("a" * 32)
+    root = spans_of(request(), made)[0]
+    inner = Ids.within(made.traceparent)
+    assert (inner.trace, inner.parent, inner.sampled) == (root.trace, root.id, True)
+    assert Ids.within(Ids("a" * 32, sampled=False).traceparent).sampled is False

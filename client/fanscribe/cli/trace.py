@@ -12,9 +12,12 @@ import typer
 from fanscribe.cli.exits import clear_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from fanscribe.trace.file import Trace, TraceFile
+    from fanscribe.trace.spans import Span
 
 _COLOURS = {
     "queue": "yellow",
@@ -54,6 +57,7 @@ def trace(
     from fanscribe.cli.output import write
     from fanscribe.contracts.errors import UsageError
     from fanscribe.trace.file import TRACES_VARIABLE, read, to_json, traces_file
+    from fanscribe.trace.joined import joined
 
     with clear_errors():
         where = file or traces_file(os.environ)
@@ -62,17 +66,18 @@ def trace(
         found = read(where)
         _complain(where, found)
         chosen = _chosen(where, found, id_)
+        spans = joined(chosen, found.traces)
         if html is not None:
             from fanscribe.trace.page import page
 
             if html.is_dir() or not html.parent.is_dir():
                 raise UsageError(f"--html {html}: name a file in a folder that exists")
-            write(page(chosen.spans), html, "--html")
+            write(page(spans), html, "--html")
             print(f"{html}: trace {chosen.root.trace}", file=sys.stderr)
         if json_:
-            print(json.dumps([to_json(each) for each in chosen.spans], indent=2, ensure_ascii=False))
+            print(json.dumps([to_json(each) for each in spans], indent=2, ensure_ascii=False))
         elif html is None:
-            _draw(chosen)
+            _draw(chosen, spans)
 
 
 def _complain(where: Path, found: "TraceFile") -> None:
@@ -112,7 +117,7 @@ def _told(each: "Trace") -> str:
     return f"{each.root.trace} ({at}, {each.root.duration_s:.1f} s)"
 
 
-def _draw(chosen: "Trace") -> None:
+def _draw(chosen: "Trace", spans: "Sequence[Span]") -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -121,7 +126,7 @@ def _draw(chosen: "Trace") -> None:
     from fanscribe.trace.terminal import bar
 
     console = Console(highlight=False, soft_wrap=True)
-    rows, total_s = rows_of(chosen.spans), chosen.root.duration_s
+    rows, total_s = rows_of(spans), chosen.root.duration_s
     label = min(max(len(each.label) + 2 * each.depth for each in rows), 32)
     width = max(20, console.width - label - 40)
     console.print(Text(f"{_told(chosen)}"))
@@ -135,7 +140,7 @@ def _draw(chosen: "Trace") -> None:
             line.append(f"  {_plain(row.note)}", style="" if row.status == "ok" else "red")
         console.print(line)
     _legend(console, {piece.paint.value for row in rows for piece in row.pieces})
-    console.print(Text(str(summary_of(chosen.spans))))
+    console.print(Text(str(summary_of(spans))))
 
 
 def _legend(console: "Console", used: set[str]) -> None:

@@ -55,7 +55,8 @@ class OrchestratorInput(SpeakerBounds):
     `channel` takes one channel of the file alone. `deadline_s` is the time that the whole job may take, in seconds
     (None: as long as the platform lets it run). `stream: true` posts segments to /stream as soon as they are final.
     `cache: false` neither uses nor keeps finished tasks. A request that comes again with the same
-    `idempotency_key` gets the result of the first one.
+    `idempotency_key` gets the result of the first one. `traceparent` (W3C Trace Context) names the caller's span, of
+    whose trace the job becomes a part; what is none is passed over, as the recommendation asks for.
     """
 
     model: str = Field("auto", min_length=1, max_length=100)
@@ -74,6 +75,7 @@ class OrchestratorInput(SpeakerBounds):
     stream: bool = False
     notify: Notify | None = None
     idempotency_key: str | None = Field(None, min_length=1, max_length=255)
+    traceparent: str | None = Field(None, max_length=200)
 
     @model_validator(mode="after")
     def _speakers_asked_once(self) -> "OrchestratorInput":

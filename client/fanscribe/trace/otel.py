@@ -8,6 +8,7 @@ there, as the other OTEL_ variables say; it is not made the program's.
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from fanscribe.trace.spans import Kind, Span
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
     from opentelemetry.trace import TracerProvider
 
 COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -25,6 +27,9 @@ COLLECTOR_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES
 _QUEUE = 65_536  # spans of one request come all at once; the library's own 2048 would drop those of a long recording
 
 _log = logging.getLogger(__name__)
+
+_given = threading.local()
+"""The ids of the span that this thread sends just now."""
 
 
 def provider(environment: Mapping[str, str] = os.environ) -> "TracerProvider | None":
@@ -57,8 +62,9 @@ def current_traceparent() -> str | None:
 def export(spans: Sequence[Span], provider: "TracerProvider", *, sampled: bool = True) -> None:
     """Send the spans of a trace, parents first, with the times that they had.
 
-    Where the trace goes on with a caller's, they have its trace id; else the library gives them one, and the
-    attribute `fanscribe.trace` holds ours. `sampled` is the caller's wish.
+    A provider of our own gives them our ids. One of the program gives them its own, though where the trace goes on
+    with a caller's, they have the caller's trace id; the attribute `fanscribe.trace` holds ours. `sampled` is the
+    caller's wish.
     """
     from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
@@ -74,6 +80,7 @@ def export(spans: Sequence[Span], provider: "TracerProvider", *, sampled: bool =
             attributes["error.type"] = each.error
         if each.status is Status.CANCELLED:
             attributes["fanscribe.cancelled"] = True
+        _given.trace, _given.span = int(each.trace, 16), int(each.id, 16)
         sent = tracer.start_span(
             f"fanscribe {each.name}" if each.kind is Kind.REQUEST else _name(each),
             context=outer,
@@ -110,6 +117,20 @@ def _outer(root: Span, sampled: bool) -> "Context":
     return set_span_in_context(NonRecordingSpan(caller), Context())
 
 
+def _our_ids() -> "IdGenerator":
+    """Gives each span the id that it has with us, so that whoever was called within it can name it as its parent."""
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+
+    class OurIds(IdGenerator):
+        def generate_span_id(self) -> int:
+            return int(_given.span)
+
+        def generate_trace_id(self) -> int:
+            return int(_given.trace)
+
+    return OurIds()
+
+
 @cache
 def _own_provider() -> "TracerProvider | None":
     """Once a process: it sends from a thread of its own, and what is left when the process ends."""
@@ -128,7 +149,7 @@ def _own_provider() -> "TracerProvider | None":
     resource = Resource({SERVICE_NAME: "fanscribe"}).merge(Resource.create())
     if "OTEL_SERVICE_NAME" not in os.environ:
         resource = resource.merge(Resource({SERVICE_NAME: "fanscribe"}))
-    made = TracerProvider(resource=resource)
+    made = TracerProvider(resource=resource, id_generator=_our_ids())
     queue = None if "OTEL_BSP_MAX_QUEUE_SIZE" in os.environ else _QUEUE
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=queue))
     return made

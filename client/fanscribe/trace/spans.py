@@ -77,7 +77,7 @@ class _Writer:
             about["unconfirmed_jobs"] = unconfirmed
         root = Span(
             self._ids.trace,
-            self._ids.span(),
+            self._ids.root,
             self._ids.parent,
             Kind.REQUEST,
             "request",

@@ -9,7 +9,8 @@ _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-
 
 
 class Ids:
-    """The ids of one trace. `parent` is the caller's span, where the trace is a part of the caller's.
+    """The ids of one trace. `parent` is the caller's span, where the trace is a part of the caller's; `root` is the
+    span of the request itself.
 
     `token` gives so many random bytes as hexadecimal digits.
     """
@@ -25,6 +26,7 @@ class Ids:
         self.trace = trace or token(16)
         self.parent = parent
         self.sampled = sampled
+        self.root = token(8)
         self._token = token
 
     @classmethod
@@ -40,6 +42,11 @@ class Ids:
         if wrong:
             return cls(token=token)
         return cls(trace, parent, sampled=bool(int(flags, 16) & 1), token=token)
+
+    @property
+    def traceparent(self) -> str:
+        """What somebody whom this request calls goes on with."""
+        return f"00-{self.trace}-{self.root}-{int(self.sampled):02x}"
 
     def span(self) -> str:
         """A new span's id."""
