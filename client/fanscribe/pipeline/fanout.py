@@ -1,6 +1,7 @@
 """The fan-out: every task of a plan, as soon as its audio is there, to its end."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +68,7 @@ class FanOut:
         self._supplying: asyncio.Task[Supplied] | None = None
         self._asking = Asking(plan, platform, means, votes)
         self._doubtful: list[_Doubtful] = []
+        self._unjudged = defaultdict[int | None, list[_Doubtful]](list)
         self._cargos: list[Cargo] = []
         self._group: asyncio.TaskGroup | None = None
 
@@ -144,7 +146,9 @@ class FanOut:
                 return
         self._ended(outcome)
         if await self._undecided(outcome):
-            self._doubtful.append(_Doubtful(stage, span, cargo, outcome))
+            doubtful = _Doubtful(stage, span, cargo, outcome)
+            self._doubtful.append(doubtful)
+            self._unjudged[span.channel].append(doubtful)
             self._settle_confirmed()
         else:
             await self._finished(outcome, cargo)
@@ -197,12 +201,13 @@ class FanOut:
 
     def _settle_confirmed(self) -> None:
         """Of the answers that were in doubt, those in the language decided stay as they are."""
-        for each in self._doubtful:
-            vote, answer = self._votes[each.span.channel], each.outcome.answer
-            if vote.decided is None or answer is None or each.stage.aligners:
+        for channel, vote in self._votes.items():
+            if vote.decided is None:
                 continue
-            if not contradicted(vote, answer.output):
-                self._settle(each.outcome)
+            for each in self._unjudged.pop(channel, ()):
+                answer = each.outcome.answer
+                if answer is not None and not each.stage.aligners and not contradicted(vote, answer.output):
+                    self._settle(each.outcome)
 
     def _settle(self, outcome: Outcome) -> None:
         """Tell, once, that an outcome stays."""
