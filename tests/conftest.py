@@ -19,6 +19,18 @@ def speech_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    """The address of a store that speaks S3, on loopback."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _results_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Also fixtures that live longer than a test must not find what an earlier session left in the user's cache."""

@@ -33,7 +33,7 @@ from fanscribe.contracts.transcript import Transcript
 from fanscribe.contracts.version import CONTRACT_VERSION, major
 from fanscribe.endpoint import Endpoint
 from fanscribe.large_results import read_result
-from fanscribe.pipeline.events import Event, Listener, State
+from fanscribe.pipeline.events import STATE_OF_PHASE, Event, Listener, State
 from fanscribe.pipeline.job import Calls, Rhythm, Watched, ended, stop, submit, watch
 from fanscribe.pipeline.observed import job_facts
 from fanscribe.pipeline.request import Request, Sending
@@ -55,12 +55,6 @@ _SHORTEST_TTL_S = 10.0
 _LAST_LOOK_S = 2.0  # jobs are looked at every second
 _FIELD_AUDIO = "field audio: "
 _ANYTHING = "s3://any/thing"  # stands for the audio while the other fields are checked
-_STATES = {
-    "fetching": State.FETCHING,
-    "downloading": State.LOADING,
-    "loading": State.LOADING,
-    "running": State.RUNNING,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +219,9 @@ def _event(watched: Watched) -> Event:
         stage = Stage(progress.stage)
     except ValueError:
         stage = Stage.TRANSCRIBE
-    return Event(TASK, stage, _STATES[progress.phase], progress.share, progress.text or progress.message)
+    return Event(
+        TASK, stage, STATE_OF_PHASE[progress.phase], progress.share, progress.text or progress.message
+    )
 
 
 def _progress(state: JobState | None) -> OrchestratorProgress | None:

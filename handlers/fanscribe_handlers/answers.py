@@ -1,10 +1,9 @@
 """From a job's input to a task, and from an engine's result or a failure to a job's output. No I/O."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from fanscribe.contracts.errors import RETRYABLE_CODES, ErrorCode, TaskError
 from fanscribe.contracts.task import (
@@ -21,20 +20,12 @@ from fanscribe.contracts.task import (
     TranscribeResult,
 )
 from fanscribe.contracts.variant import Variant
-from fanscribe.contracts.version import CONTRACT_VERSION, major
+from fanscribe.job_input import Refused, checked
 from fanscribe.pipeline.merge import assign_speakers, transcript_of
 from fanscribe.render import render
 
 MAX_RESULT_BYTES = 10_000_000
 """The platform refuses a larger result (and then loses it), so the worker says so itself."""
-
-
-class Refused(Exception):
-    """The task cannot be done; becomes the job's error."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def failure(code: ErrorCode, message: str) -> dict[str, Any]:
@@ -44,22 +35,8 @@ def failure(code: ErrorCode, message: str) -> dict[str, Any]:
 
 
 def read_input(stage: Stage, body: object) -> TaskInput:
-    """The checked input of a job. Raises Refused; its message never repeats a value that was sent."""
-    if not isinstance(body, Mapping):
-        raise Refused(ErrorCode.INVALID_INPUT, "input must be a JSON object")
-    version = body.get("contract_version")
-    if isinstance(version, str) and major(version) != major(CONTRACT_VERSION):
-        raise Refused(
-            ErrorCode.CONTRACT_MISMATCH,
-            f"this worker speaks contract version {CONTRACT_VERSION}, the request {version[:20]!r}: "
-            "deploy the same version of fanscribe on both sides",
-        )
-    try:
-        return INPUTS[stage].model_validate(body)
-    except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        message = "; ".join(f"field {_path(fault['loc'])}: {fault['msg']}" for fault in faults[:5])
-        raise Refused(ErrorCode.INVALID_INPUT, message) from error
+    """The checked input of a job of a stage. Raises Refused."""
+    return checked(INPUTS[stage], body, "worker")
 
 
 def refuse_unserved(task: TaskInput, variant: Variant) -> None:
@@ -70,10 +47,6 @@ def refuse_unserved(task: TaskInput, variant: Variant) -> None:
             f"field diarize: {variant.id} does not diarize: use a variant that has the stage diarize, or send a "
             "diarizer's turns as diarization_segments",
         )
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "input"
 
 
 def answer(

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from fanscribe.contracts.variant import Variant
+from fanscribe.worker_environment import SettingsError
 from fanscribe_handlers.models import ModelMissing, Places, locate
-from fanscribe_handlers.settings import SettingsError, family_of, read_variant
+from fanscribe_handlers.settings import family_of, read_variant
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,5 @@
 """What a worker learns from its environment."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -11,13 +10,10 @@ from pydantic import ValidationError
 
 from fanscribe.contracts.combination import FAMILY, Combination, combination_of, combine
 from fanscribe.contracts.variant import Variant
+from fanscribe.worker_environment import SettingsError, cores, first_fault, number
 
 DEFAULT_MAX_BYTES = 2_000_000_000
 """Largest audio file that a worker fetches, in bytes, unless FANSCRIBE_MAX_BYTES says otherwise."""
-
-
-class SettingsError(Exception):
-    """The environment is wrong; the message names the variable and what it may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +42,11 @@ class Settings:
         return cls(
             variant=variant,
             model_dir=Path(folder).expanduser() if folder else None,
-            threads=int(_number(environ, "FANSCRIBE_THREADS", _cores())),
+            threads=int(number(environ, "FANSCRIBE_THREADS", cores())),
             jobs_held=2 if _switch(environ, "FANSCRIBE_PREFETCH") else 1,
             allowed_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
-            max_audio_s=_number(environ, "FANSCRIBE_MAX_AUDIO_S", variant.capabilities.max_audio_s),
-            max_bytes=int(_number(environ, "FANSCRIBE_MAX_BYTES", DEFAULT_MAX_BYTES)),
+            max_audio_s=number(environ, "FANSCRIBE_MAX_AUDIO_S", variant.capabilities.max_audio_s),
+            max_bytes=int(number(environ, "FANSCRIBE_MAX_BYTES", DEFAULT_MAX_BYTES)),
         )
 
 
@@ -63,13 +59,13 @@ def read_variant(environ: Mapping[str, str], family: str) -> Variant:
         try:
             variant = Variant.model_validate_json(spelled)
         except ValidationError as error:
-            raise SettingsError(f"FANSCRIBE_VARIANT_JSON is not a variant: {_first(error)}") from error
+            raise SettingsError(f"FANSCRIBE_VARIANT_JSON is not a variant: {first_fault(error)}") from error
     elif family == FAMILY and (listed := environ.get("FANSCRIBE_VARIANTS")):
         ids = [each.strip() for each in listed.split(",") if each.strip()]
         try:
             variant = _combined(combination_of(ids))
         except ValidationError as error:
-            raise SettingsError(f"FANSCRIBE_VARIANTS is {listed!r}: {_first(error)}") from error
+            raise SettingsError(f"FANSCRIBE_VARIANTS is {listed!r}: {first_fault(error)}") from error
         except ValueError as error:
             raise SettingsError(f"FANSCRIBE_VARIANTS is {listed!r}: {error}") from error
     else:
@@ -80,7 +76,7 @@ def read_variant(environ: Mapping[str, str], family: str) -> Variant:
         try:
             variant = _from_file(name, family)
         except ValueError as error:  # pydantic's too
-            first = _first(error) if isinstance(error, ValidationError) else str(error)
+            first = first_fault(error) if isinstance(error, ValidationError) else str(error)
             raise SettingsError(f"the variant file {name}.yaml is wrong: {first}") from error
     if variant.family != family:
         raise SettingsError(
@@ -123,29 +119,6 @@ def _combined(combination: Combination) -> Variant:
         name: _from_file(name, family) for name, family in families.items() if family and family != FAMILY
     }
     return combine(combination, known)
-
-
-def _cores() -> int:
-    """Cores that this process may use; a container may have fewer than the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _first(error: ValidationError) -> str:
-    fault = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc']) or 'it'}: {fault['msg']}"
-
-
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = environ.get(name)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise SettingsError(f"{name} is {text!r}: set it to a number above 0") from error
-    if not value > 0:
-        raise SettingsError(f"{name} is {text!r}: set it to a number above 0")
-    return value
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

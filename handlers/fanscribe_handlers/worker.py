@@ -36,16 +36,18 @@ from fanscribe.contracts.task import Progress, Provenance, TaskInput, Timing
 from fanscribe.contracts.variant import Variant
 from fanscribe.contracts.version import CONTRACT_VERSION
 from fanscribe.fetch import FetchPolicy, fetch
+from fanscribe.job_input import Refused
 from fanscribe.media import Decoded, decode
 from fanscribe.pipeline.merge import shift
-from fanscribe_handlers.answers import Refused, answer, failure, read_input, refuse_unserved
+from fanscribe.worker_environment import SettingsError
+from fanscribe_handlers.answers import answer, failure, read_input, refuse_unserved
 from fanscribe_handlers.engine import Cancelled, Context, Engine, InvalidTask, OutOfMemory, Task
 from fanscribe_handlers.fitness import checks
 from fanscribe_handlers.loading import Loading
 from fanscribe_handlers.models import ModelMissing, Places, locate, offline_where_stored
 from fanscribe_handlers.reporting import Reports, Send
 from fanscribe_handlers.room import ram_bytes, refuse_too_little_room, vram_bytes
-from fanscribe_handlers.settings import Settings, SettingsError
+from fanscribe_handlers.settings import Settings
 
 GRACE_S = 0.8
 """Seconds that a cancelled job's engine has to stop by itself."""

@@ -18,14 +18,7 @@ from fanscribe.contracts.errors import (
     TaskFailedError,
     UsageError,
 )
-
-
-class Refused(Exception):
-    """The request cannot be done; becomes the job's error."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+from fanscribe.job_input import Refused
 
 
 @dataclass(frozen=True, slots=True)

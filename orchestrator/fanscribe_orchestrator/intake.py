@@ -9,25 +9,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from fanscribe import media
 from fanscribe.background import in_thread
 from fanscribe.contracts.errors import DeadlineError, ErrorCode
 from fanscribe.contracts.orchestration import OrchestratorInput
-from fanscribe.contracts.version import CONTRACT_VERSION, major
 from fanscribe.fetch import Fetched, FetchPolicy, fetch
+from fanscribe.job_input import Refused, checked
 from fanscribe.pipeline.request import Request
 from fanscribe.pipeline.run import Recording
 from fanscribe.pipeline.sharing import Sharing
 from fanscribe.presigned import reading_address
 from fanscribe.scratch import no_room, scratch
 from fanscribe.source import name_of
-from fanscribe_orchestrator.failures import Refused
 from fanscribe_orchestrator.settings import Settings
-
-_FAULTS_SHOWN, _FAULT_CHARS = 5, 300
-"""How much a refusal says: names of fields, too, are the sender's own, and may be as long as a request."""
 
 NOWHERE = "data:,"
 """In place of audio that came inside of a request, once it is on the disk: the request lives as long as its job."""
@@ -41,24 +35,7 @@ def traceparent_of(body: object) -> str | None:
 
 def read_input(body: object) -> OrchestratorInput:
     """The checked input of a job. Raises Refused; its message repeats no address and no text that was sent."""
-    if not isinstance(body, Mapping):
-        raise Refused(ErrorCode.INVALID_INPUT, "input must be a JSON object")
-    version = body.get("contract_version")
-    if isinstance(version, str) and major(version) != major(CONTRACT_VERSION):
-        raise Refused(
-            ErrorCode.CONTRACT_MISMATCH,
-            f"this orchestrator speaks contract version {CONTRACT_VERSION}, the request {version[:20]!r}: "
-            "deploy the same version of fanscribe on both sides",
-        )
-    try:
-        asked = OrchestratorInput.model_validate(body)
-    except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        message = "; ".join(
-            _shortened(f"field {_path(each['loc'])}: {_said(each['type'], each['msg'])}")
-            for each in faults[:_FAULTS_SHOWN]
-        )
-        raise Refused(ErrorCode.INVALID_INPUT, message) from error
+    asked = checked(OrchestratorInput, body, "orchestrator")
     for name, text in (("audio", asked.audio), ("keyterms", " ".join(asked.keyterms))):
         if not _utf8(text):
             raise Refused(
@@ -188,16 +165,6 @@ def _part(
     return part
 
 
-def _said(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "is unknown; check its spelling"
-    return message.removeprefix("Value error, ")
-
-
-def _shortened(said: str) -> str:
-    return said if len(said) <= _FAULT_CHARS else f"{said[:_FAULT_CHARS]}…"
-
-
 def _utf8(text: str) -> bool:
     """Whether it can be written in UTF-8: JSON's escapes can spell what cannot."""
     try:
@@ -205,7 +172,3 @@ def _utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location) or "input"

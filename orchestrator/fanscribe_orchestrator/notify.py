@@ -6,7 +6,6 @@ cookies, no redirect, and no log line with the URL in it, since receivers' URLs 
 """
 
 import asyncio
-import ipaddress
 import logging
 import math
 import ssl
@@ -22,10 +21,10 @@ from tenacity.wait import wait_random_exponential
 
 from fanscribe.contracts.errors import UsageError
 from fanscribe.contracts.orchestration import Notify, NotifyEvent
-from fanscribe.fetch.address import Resolver, address_allowed, resolve
+from fanscribe.fetch.address import Resolver, address_allowed, ascii_host, is_address, resolve
 from fanscribe.fetch.web import origin_of
+from fanscribe.worker_environment import SettingsError
 from fanscribe_orchestrator.notification import SIGNATURE_HEADER, body_of, sign
-from fanscribe_orchestrator.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -217,7 +216,7 @@ class Notifier:
                 content=body,
                 extensions={
                     "timeout": {"connect": connect_s, "read": limit_s, "write": limit_s, "pool": limit_s},
-                    "sni_hostname": _ascii_host(url),
+                    "sni_hostname": ascii_host(url),
                 },
             )
             try:
@@ -240,9 +239,9 @@ class Notifier:
             raise _NotTakenError("give an https URL without a user")
         if url.scheme == "http" and not own:
             raise _NotTakenError("is plain http; give an https URL")
-        host = _ascii_host(url)
+        host = ascii_host(url)
         try:
-            if _is_address(host):
+            if is_address(host):
                 found = [host]
             else:
                 found = await asyncio.to_thread(self._resolve, host, url.port or _PORTS[url.scheme])
@@ -292,15 +291,3 @@ def _host(url: str) -> str:
     except _NotTakenError:
         return "its receiver"
     return "".join(char for char in host if char.isprintable())[:200]
-
-
-def _ascii_host(url: httpx.URL) -> str:
-    return url.raw_host.decode("ascii").strip("[]")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

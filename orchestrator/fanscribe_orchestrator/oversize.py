@@ -12,9 +12,9 @@ from fanscribe.contracts.errors import ErrorCode, UsageError
 from fanscribe.contracts.large_result import LargeResult, compressed, digest, encoded
 from fanscribe.contracts.orchestration import OrchestratorInput
 from fanscribe.contracts.task import ResponseFormat, Timestamps
+from fanscribe.job_input import Refused
 from fanscribe.results.store import LOCATION_VARIABLE
 from fanscribe.s3 import Place, endpoint_of, presigns, read_place, s3_client
-from fanscribe_orchestrator.failures import Refused
 
 _log = logging.getLogger(__name__)
 

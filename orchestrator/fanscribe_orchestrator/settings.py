@@ -1,11 +1,9 @@
 """What an orchestrator learns from its environment."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -13,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.variant import Variant
 from fanscribe.trace import traces_file
+from fanscribe.worker_environment import SettingsError, cores, first_fault, number
 
 DEPLOYMENT_VARIABLE = "FANSCRIBE_DEPLOYMENT"
 """The endpoints that there are, as JSON: `fanscribe deploy` writes it."""
@@ -28,10 +27,6 @@ DEFAULT_EXECUTION_TIMEOUT_S = 600.0
 DEFAULT_MAX_BYTES = 2_000_000_000
 DEFAULT_MAX_AUDIO_S = 43_200.0
 """The largest recording in bytes, and the longest in seconds (12 hours), unless the environment says otherwise."""
-
-
-class SettingsError(Exception):
-    """The environment is wrong; the message names the variable and what it may hold."""
 
 
 class _Workers(BaseModel):
@@ -99,13 +94,11 @@ class Settings:
             api_key=key,
             catalogue=read_deployment(environ),
             allowed_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),
-            jobs_held=int(_number(environ, "FANSCRIBE_CONCURRENCY", DEFAULT_JOBS_HELD)),
-            decodes=int(_number(environ, "FANSCRIBE_DECODES", max(4, 2 * _cores()))),
-            max_bytes=int(_number(environ, "FANSCRIBE_MAX_BYTES", DEFAULT_MAX_BYTES)),
-            max_audio_s=_number(environ, "FANSCRIBE_MAX_AUDIO_S", DEFAULT_MAX_AUDIO_S),
-            execution_timeout_s=_number(
-                environ, "FANSCRIBE_EXECUTION_TIMEOUT_S", DEFAULT_EXECUTION_TIMEOUT_S
-            ),
+            jobs_held=int(number(environ, "FANSCRIBE_CONCURRENCY", DEFAULT_JOBS_HELD)),
+            decodes=int(number(environ, "FANSCRIBE_DECODES", max(4, 2 * cores()))),
+            max_bytes=int(number(environ, "FANSCRIBE_MAX_BYTES", DEFAULT_MAX_BYTES)),
+            max_audio_s=number(environ, "FANSCRIBE_MAX_AUDIO_S", DEFAULT_MAX_AUDIO_S),
+            execution_timeout_s=number(environ, "FANSCRIBE_EXECUTION_TIMEOUT_S", DEFAULT_EXECUTION_TIMEOUT_S),
             traces=traces_file(environ),
         )
 
@@ -116,7 +109,7 @@ def read_deployment(environ: Mapping[str, str]) -> Catalogue:
     try:
         entries = _DEPLOYMENT.validate_python(json.loads(text))
     except ValueError as error:
-        where = _first(error) if isinstance(error, ValidationError) else "it is not JSON"
+        where = first_fault(error) if isinstance(error, ValidationError) else "it is not JSON"
         raise SettingsError(
             f"{DEPLOYMENT_VARIABLE} does not list the endpoints ({where}): deploy the orchestrator with "
             "`fanscribe deploy`, which sets it"
@@ -133,7 +126,8 @@ def _endpoint(entry: _Deployed, catalogue: Catalogue) -> DeployedEndpoint:
             variant = Variant.model_validate_json(entry.variant_json)
         except ValidationError as error:
             raise SettingsError(
-                f"{DEPLOYMENT_VARIABLE}: the endpoint {entry.name} has a variant that cannot be read ({_first(error)})"
+                f"{DEPLOYMENT_VARIABLE}: the endpoint {entry.name} has a variant that cannot be read "
+                f"({first_fault(error)})"
             ) from error
     else:
         known = catalogue.variants.get(entry.variant or "")
@@ -159,26 +153,3 @@ def origin_of(url: str) -> str:
     """Scheme, host and port of a URL, as they are written there."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _cores() -> int:
-    """Cores that this process may use; a container may have fewer than the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _first(error: ValidationError) -> str:
-    fault: Any = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc']) or 'it'}: {fault['msg']}"
-
-
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = environ.get(name)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise SettingsError(f"{name} is {text!r}: set it to a number above 0") from error
-    if not 1 <= value < float("inf"):
-        raise SettingsError(f"{name} is {text!r}: set it to a number of 1 or more")
-    return value

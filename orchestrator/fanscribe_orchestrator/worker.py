@@ -16,12 +16,13 @@ from fanscribe.contracts.errors import UsageError
 from fanscribe.objects import ObjectStore
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.sharing import Sharing
+from fanscribe.worker_environment import SettingsError
 from fanscribe_orchestrator.handler import Orchestrator
 from fanscribe_orchestrator.notify import Notifier
 from fanscribe_orchestrator.outlet import Job, Outlet
 from fanscribe_orchestrator.oversize import Outbox
 from fanscribe_orchestrator.places import Place, open_place
-from fanscribe_orchestrator.settings import Settings, SettingsError, origin_of
+from fanscribe_orchestrator.settings import Settings, origin_of
 
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)

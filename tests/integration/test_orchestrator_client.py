@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.orchestrated import ORCHESTRATOR, SPEAKERS, WORDS, Orchestrated, orchestrated
 from tests.simulated import simulated_variant
 
@@ -200,30 +199,21 @@ async def until(
         await asyncio.sleep(0.05)
 
 
-@pytest.fixture
-def store() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 async def test_by_a_bucket_of_the_users(
-    talk: tuple[CodedRecording, Path], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    talk: tuple[CodedRecording, Path], s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on Runpod with a store that knows no presigned URLs: the orchestrator reads with credentials of its own."""
     import boto3
 
     environ = {
-        "AWS_ENDPOINT_URL_S3": store,
+        "AWS_ENDPOINT_URL_S3": s3_server,
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "t0psecret",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    bucket = boto3.client("s3", endpoint_url=store)
+    bucket = boto3.client("s3", endpoint_url=s3_server)
     bucket.create_bucket(Bucket="inbox")
     recording, file = talk
     async with scene(monkeypatch, tmp_path, env=environ) as stage:

@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.orchestrated import SPEAKERS, WORDS, Orchestrated, orchestrated
 from tests.silent_flac import silent_flac
 
@@ -79,21 +78,12 @@ def outside() -> Iterator[Outside]:
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def bucket(store: str) -> Iterator[Any]:
+def bucket(s3_server: str) -> Iterator[Any]:
     import boto3
 
     client = boto3.client(
         "s3",
-        endpoint_url=store,
+        endpoint_url=s3_server,
         region_name="us-east-1",
         aws_access_key_id="AKIDEXAMPLE",
         aws_secret_access_key=SECRET,
@@ -104,9 +94,9 @@ def bucket(store: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-async def stage(outside: Outside, store: str) -> AsyncIterator[Orchestrated]:
+async def stage(outside: Outside, s3_server: str) -> AsyncIterator[Orchestrated]:
     env = {
-        "AWS_ENDPOINT_URL_S3": store,
+        "AWS_ENDPOINT_URL_S3": s3_server,
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from tests.dying_orchestrator import BOUNDARIES
 from tests.orchestrated import ORCHESTRATOR, SPEAKERS, WORDS, Caller, Orchestrated, orchestrated
 from tests.simulated import simulated_variant
@@ -238,22 +237,18 @@ async def test_a_worker_that_dies_with_several_requests_in_hand(tmp_path: Path) 
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A bucket, and the environment that names it."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     environ = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": s3_server,
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="results")
-    yield environ | {"FANSCRIBE_RESULTS": "s3://results/team"}
-    server.stop()
+    return environ | {"FANSCRIBE_RESULTS": "s3://results/team"}
 
 
 async def test_a_bucket_will_do_as_well(tmp_path: Path, bucket: dict[str, str]) -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanscribe.contracts.large_result import LargeResult, compressed, encoded
+from fanscribe.job_input import Refused
 from fanscribe.large_results import read_result
 from fanscribe_orchestrator import oversize
-from fanscribe_orchestrator.failures import Refused
 from fanscribe_orchestrator.oversize import Outbox
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

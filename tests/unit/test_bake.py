@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fanscribe.worker_environment import SettingsError
 from fanscribe_handlers import bake as baking
 from fanscribe_handlers.bake import bake, main, named
 from fanscribe_handlers.models import Places
-from fanscribe_handlers.settings import SettingsError
 
 
 def test_links_of_a_hub_cache_become_files(tmp_path: Path) -> None:

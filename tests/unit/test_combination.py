@@ -17,7 +17,8 @@ from fanscribe.deploy.local import local_catalogue, obstacle
 from fanscribe.endpoints_file import read_endpoints_file
 from fanscribe.engines.checks import catalogue_faults, variant_faults
 from fanscribe.results.keys import task_key
-from fanscribe_handlers.settings import SettingsError, family_of, read_variant
+from fanscribe.worker_environment import SettingsError
+from fanscribe_handlers.settings import family_of, read_variant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KNOWN = load_catalogue().variants

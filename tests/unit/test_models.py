@@ -10,8 +10,9 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.variant import Model, Variant
+from fanscribe.job_input import Refused
 from fanscribe_handlers import packaged as packaged_weights
-from fanscribe_handlers.answers import Refused, read_input
+from fanscribe_handlers.answers import read_input
 from fanscribe_handlers.joining import join
 from fanscribe_handlers.models import ModelMissing, Places, locate, offline_where_stored
 from fanscribe_handlers.settings import read_variant

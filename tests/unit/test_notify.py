@@ -13,6 +13,7 @@ import pytest
 
 from fanscribe.contracts.errors import ErrorCode, TaskError, UsageError
 from fanscribe.contracts.orchestration import Notify, NotifyEvent
+from fanscribe.worker_environment import SettingsError
 from fanscribe_orchestrator.fate import Fate
 from fanscribe_orchestrator.notification import SIGNATURE_HEADER, body_of, event_id, sign
 from fanscribe_orchestrator.notify import (
@@ -22,7 +23,6 @@ from fanscribe_orchestrator.notify import (
     DeliveryPolicy,
     Notifier,
 )
-from fanscribe_orchestrator.settings import SettingsError
 
 SECRET = "a-secret-of-some-length"
 PUBLIC = "93.184.215.14"

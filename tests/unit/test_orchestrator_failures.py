@@ -20,7 +20,8 @@ from fanscribe.contracts.errors import (
     TransportError,
     UsageError,
 )
-from fanscribe_orchestrator.failures import Refused, error_of, failure
+from fanscribe.job_input import Refused
+from fanscribe_orchestrator.failures import error_of, failure
 
 OURS = TaskError(code=ErrorCode.OUT_OF_MEMORY, message="too long", retryable=False)
 

@@ -13,11 +13,11 @@ from fanscribe.catalogue import Catalogue
 from fanscribe.contracts.errors import AudioError, AudioRefusedError, DeadlineError, ErrorCode
 from fanscribe.contracts.orchestration import OrchestratorInput
 from fanscribe.fetch import FetchPolicy
+from fanscribe.job_input import Refused
 from fanscribe.pipeline.request import Align, SpeakerDetection
 from fanscribe.pipeline.sharing import Sharing
 from fanscribe_handlers.simulated.recording import CodedRecording
 from fanscribe_orchestrator import intake
-from fanscribe_orchestrator.failures import Refused
 from fanscribe_orchestrator.intake import NOWHERE, read_input, recording_of, request_of, taken_from
 from fanscribe_orchestrator.settings import Settings
 

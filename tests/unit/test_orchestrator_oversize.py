@@ -8,7 +8,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from fanscribe.contracts.errors import AnswerError, ErrorCode, TransportError, UsageError
 from fanscribe.contracts.large_result import LargeResult, compressed, encoded
@@ -16,11 +15,11 @@ from fanscribe.contracts.orchestration import OrchestratorInput
 from fanscribe.contracts.task import ResponseFormat
 from fanscribe.contracts.transcript import Segment, Transcript, Word
 from fanscribe.fetch import FetchPolicy
+from fanscribe.job_input import Refused
 from fanscribe.large_results import read_result
 from fanscribe.render import render
 from fanscribe.s3 import Place
 from fanscribe_orchestrator import oversize
-from fanscribe_orchestrator.failures import Refused
 from fanscribe_orchestrator.oversize import SLOW_WORDS_PER_S, Outbox
 
 NOW = 1_700_000_000.0
@@ -131,22 +130,13 @@ def test_ordinary_recordings_are_never_refused_beforehand(monkeypatch: pytest.Mo
     Outbox().refuse_foretold(asked.model_copy(update={"timestamps": "segment"}), 360_000.0, "job")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def environ(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def environ(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     environ = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "hush",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
+        "AWS_ENDPOINT_URL": s3_server,
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -193,7 +183,11 @@ async def test_with_a_bucket_it_goes_there(
     ],
 )
 def test_where_presigned_urls_are_given(
-    environ: dict[str, str], server: str, endpoint: str | None, signed: bool, monkeypatch: pytest.MonkeyPatch
+    environ: dict[str, str],
+    s3_server: str,
+    endpoint: str | None,
+    signed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     known = {name: value for name, value in environ.items() if name != "AWS_ENDPOINT_URL"}

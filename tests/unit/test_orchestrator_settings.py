@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fanscribe_orchestrator.settings import Settings, SettingsError
+from fanscribe.worker_environment import SettingsError
+from fanscribe_orchestrator.settings import Settings
 
 ENTRY: dict[str, Any] = {
     "name": "whisper",

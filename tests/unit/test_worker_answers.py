@@ -15,9 +15,10 @@ from fanscribe.contracts.task import (
 )
 from fanscribe.contracts.transcript import Segment, Turn, Word
 from fanscribe.contracts.variant import Variant
+from fanscribe.job_input import Refused
 from fanscribe.pipeline.merge import shift
 from fanscribe_handlers import answers
-from fanscribe_handlers.answers import Refused, answer, failure, read_input, refuse_unserved
+from fanscribe_handlers.answers import answer, failure, read_input, refuse_unserved
 
 AUDIO = "data:audio/wav;base64,c2VjcmV0"
 ABOUT = Provenance(engine="e 1", variant="v", model="m", contract_version="1.0", timing=Timing(load_s=1))
@@ -71,7 +72,7 @@ def test_an_input_is_read() -> None:
         ({}, "field audio: Field required"),
         ({"audio": AUDIO, "clip": {"start": -1, "end": 2}}, "field clip.start:"),
         ({"audio": AUDIO, "clip": {"start": 3, "end": 2}}, "field clip: "),
-        ({"audio": AUDIO, "langauge": "en"}, "field langauge: Extra inputs are not permitted"),
+        ({"audio": AUDIO, "langauge": "en"}, "field langauge: is unknown; check its spelling"),
         ({"audio": AUDIO, "response_format": "doc"}, "field response_format:"),
         ({"audio": AUDIO, "num_speakers": 2}, "need diarize: true"),
         ({"audio": AUDIO, "max_speakers": 2}, "need diarize: true"),

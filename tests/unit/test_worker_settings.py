@@ -4,7 +4,8 @@ from importlib import resources
 import pytest
 import yaml
 
-from fanscribe_handlers.settings import DEFAULT_MAX_BYTES, Settings, SettingsError
+from fanscribe.worker_environment import SettingsError
+from fanscribe_handlers.settings import DEFAULT_MAX_BYTES, Settings
 
 BASE = {"FANSCRIBE_VARIANT": "whisper-base"}
 
@@ -56,7 +57,7 @@ def test_a_variant_of_the_users_own() -> None:
         ({"FANSCRIBE_VARIANT_JSON": "{"}, "FANSCRIBE_VARIANT_JSON"),
         ({"FANSCRIBE_VARIANT_JSON": '{"id": "x"}'}, "schema_version"),
         (BASE | {"FANSCRIBE_THREADS": "many"}, "FANSCRIBE_THREADS is 'many'"),
-        (BASE | {"FANSCRIBE_THREADS": "0"}, "above 0"),
+        (BASE | {"FANSCRIBE_THREADS": "0"}, "1 or more"),
         (BASE | {"FANSCRIBE_MAX_AUDIO_S": "nan"}, "FANSCRIBE_MAX_AUDIO_S"),
         (BASE | {"FANSCRIBE_PREFETCH": "perhaps"}, "FANSCRIBE_PREFETCH"),
     ],

@@ -4,6 +4,8 @@ import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+import httpx
+
 Resolver = Callable[[str, int], list[str]]
 """Takes host and port, gives every address of the host; raises OSError where there is none."""
 
@@ -74,3 +76,17 @@ def resolve(host: str, port: int) -> list[str]:
     """Every address of `host`, in the system's order of preference. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def ascii_host(url: httpx.URL) -> str:
+    """The host of a URL as it goes over the wire, an IPv6 address without its brackets."""
+    return url.raw_host.decode("ascii").strip("[]")
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address rather than a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

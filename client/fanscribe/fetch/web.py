@@ -6,7 +6,6 @@ straight to the transport, below httpx's client: no proxy from the environment, 
 redirect that was not checked, and no log line with the URL in it.
 """
 
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 import httpx
 
 from fanscribe.contracts.errors import AudioError, AudioRefusedError, AudioUnreachableError
-from fanscribe.fetch.address import Resolver, address_allowed
+from fanscribe.fetch.address import Resolver, address_allowed, ascii_host, is_address
 from fanscribe.fetch.policy import Fetched
 from fanscribe.fetch.sink import Sink, Watch
 
@@ -161,7 +160,7 @@ class Web:
                 headers=headers,
                 extensions={
                     "timeout": {"connect": connect, "read": read, "write": read, "pool": connect},
-                    "sni_hostname": _ascii_host(url),
+                    "sni_hostname": ascii_host(url),
                 },
             )
             try:
@@ -194,9 +193,9 @@ class Web:
             raise AudioRefusedError(f"{self._watch.label}: redirects into this machine; that is not followed")
         if url.scheme == "http" and not own and not self._policy.allow_http:
             raise AudioRefusedError(f"{label}: is plain http; give an https URL")
-        host = _ascii_host(url)
+        host = ascii_host(url)
         try:
-            addresses = [host] if _is_address(host) else self._resolve(host, url.port or _PORTS[url.scheme])
+            addresses = [host] if is_address(host) else self._resolve(host, url.port or _PORTS[url.scheme])
         except (OSError, UnicodeError) as error:
             raise _BrokeOffError("the name cannot be resolved") from error
         if not addresses:
@@ -249,18 +248,6 @@ def _parsed(reference: str, label: str) -> httpx.URL:
         return httpx.URL(reference)
     except (httpx.InvalidURL, ValueError) as error:
         raise AudioError(f"{label}: is not a valid URL; give an https URL") from error
-
-
-def _ascii_host(url: httpx.URL) -> str:
-    return url.raw_host.decode("ascii").strip("[]")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _validator(response: httpx.Response) -> str:

@@ -23,7 +23,7 @@ from fanscribe.contracts.job import JobState, JobStatus, error_of
 from fanscribe.contracts.task import Provenance, Stage, TaskInput, to_wire
 from fanscribe.logs import about
 from fanscribe.pipeline.cleanup import to_its_end
-from fanscribe.pipeline.events import Event, Listener, State
+from fanscribe.pipeline.events import STATE_OF_PHASE, Event, Listener, State
 from fanscribe.pipeline.job import Calls, Rhythm, Watched, ended, read_answer, stop, submit, watch
 from fanscribe.pipeline.kept import Identity, Kept
 from fanscribe.pipeline.observed import job_facts
@@ -45,12 +45,6 @@ POSTING = 4
 
 _PAUSES_S = (0.2, 1.0, 3.0)
 _OUTAGE_PAUSES_S = (1.0, 5.0, 20.0)  # a platform in trouble; each submission to it may be paid for in vain
-_STATES = {
-    "fetching": State.FETCHING,
-    "downloading": State.LOADING,
-    "loading": State.LOADING,
-    "running": State.RUNNING,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,4 +365,4 @@ def _event(task: Task, watched: Watched) -> Event:
         unknown = watched.state is None or watched.state.output is None
         return Event(task.id, task.stage, State.FETCHING if unknown else State.RUNNING)
     progress = watched.progress
-    return Event(task.id, task.stage, _STATES[progress.phase], progress.share, progress.message)
+    return Event(task.id, task.stage, STATE_OF_PHASE[progress.phase], progress.share, progress.message)

@@ -21,6 +21,15 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+STATE_OF_PHASE = {
+    "fetching": State.FETCHING,
+    "downloading": State.LOADING,
+    "loading": State.LOADING,
+    "running": State.RUNNING,
+}
+"""By the phase that a worker reports (`fanscribe.contracts.task.Progress`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One step of one task. `share` is the part of the state's own work that is done, 0 to 1."""

@@ -25,7 +25,8 @@ import yaml
 from pydantic import ValidationError
 
 from fanscribe.contracts.variant import Variant
-from fanscribe_handlers.settings import SettingsError, read_variant
+from fanscribe.worker_environment import SettingsError
+from fanscribe_handlers.settings import read_variant
 from fanscribe_handlers.simulated.behaviour import Behaviour, Draws, read_behaviour
 from fanscribe_handlers.simulated.workers import POLL_TIMEOUT_S, Duties, Paid, SimulatedWorker
 

@@ -29,9 +29,10 @@ from fanscribe.contracts.task import Progress, Provenance, TaskInput, Timing
 from fanscribe.contracts.variant import Variant
 from fanscribe.contracts.version import CONTRACT_VERSION
 from fanscribe.fetch import FetchPolicy, fetch
+from fanscribe.job_input import Refused
 from fanscribe.media import decode
 from fanscribe.pipeline.merge import shift
-from fanscribe_handlers.answers import Refused, answer, failure, read_input, refuse_unserved
+from fanscribe_handlers.answers import answer, failure, read_input, refuse_unserved
 from fanscribe_handlers.engine import SAMPLE_RATE
 from fanscribe_handlers.simulated.behaviour import Behaviour, Draws, Fate
 from fanscribe_handlers.simulated.coded import Heard, listen
