@@ -48,10 +48,10 @@ def test_fewer_words_or_unsure_ones_or_more_drawn_out_ones_are_not() -> None:
     assert not fuller(first, said((10, 10.3), (10.5, 11), (11, 15)))
 
 
-def test_halves_hear_no_more_than_the_piece() -> None:
+def test_halves_hear_nothing_of_the_neighbours_speech() -> None:
     """The neighbours' speech is a tenth of a second away: what a margin took of it would be told twice."""
     speech = [Span(0, 9.9), Span(10, 14), Span(14.5, 20), Span(20.1, 29.9)]
     pieces = group(speech, 40, 12)
     (piece,) = [each for each in pieces if each.start < 10 < each.end]
     parts = halves(piece, speech, said((10, 10.3), (11, 15)), 40)
-    assert [(part.start, part.end) for part in parts] == [(9.95, 14.25), (14.25, 20.05)]
+    assert [(part.start, part.end) for part in parts] == [(9.9, 14.25), (14.25, 20.1)]

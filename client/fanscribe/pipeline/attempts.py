@@ -269,8 +269,8 @@ def _first_look_s(task: Task, route: Route) -> float:
 
 
 def _look_s(task: Task, route: Route) -> float:
-    """How often a task is asked whether it straggles: a fifth of its time later than at once is soon enough."""
-    return min(max(0.25, 0.2 * route.capacity.task_s(task.span.heard_s)), 10.0)
+    """How often a task is asked whether it straggles: half of its time later than at once is soon enough."""
+    return min(max(0.25, 0.5 * route.capacity.task_s(task.span.heard_s)), 10.0)
 
 
 async def _job(

@@ -45,14 +45,15 @@ def halves(piece: Piece, speech: Sequence[Span], words: Sequence[Word], duration
         for span in speech
         if span.end > piece.start and span.start < piece.end
     ]
-    parts = [_within(piece, part) for part in group(inside, duration_s, _HALF * piece.length)]
+    # Margins may take of the pause around the piece, not of the neighbours' speech: that is told by the neighbours.
+    before = max((span.end for span in speech if span.end <= piece.start), default=0.0)
+    after = min((span.start for span in speech if span.start >= piece.end), default=duration_s)
+    parts = [_between(before, part, after) for part in group(inside, duration_s, _HALF * piece.length)]
     return parts if len(parts) > 1 else []
 
 
-def _within(piece: Piece, part: Piece) -> Piece:
-    """A part without what its margins take of the neighbours' speech: that is told by the neighbours."""
-    spans = (Span(max(span.start, piece.start), min(span.end, piece.end)) for span in part.spans)
-    return Piece(tuple(spans))
+def _between(before: float, part: Piece, after: float) -> Piece:
+    return Piece(tuple(Span(max(span.start, before), min(span.end, after)) for span in part.spans))
 
 
 def fuller(first: Sequence[Word], second: Sequence[Word]) -> bool:
