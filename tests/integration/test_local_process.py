@@ -327,7 +327,9 @@ def test_what_even_the_reaper_could_not_end_goes_at_the_next_start(tag: str, tmp
     for process in [*reapers, psutil.Process(platform.pid)]:
         process.kill()
     platform.stop()
-    assert len(carrying(tag)) == 2
+    assert carrying(tag), (
+        "a worker that notices that its platform is gone may end by itself, but not all of them do"
+    )
     with start([spec(tag)]):
         until(lambda: not carrying(tag))
         until(lambda: len(list((tmp_path / "tmp").iterdir())) == 1)
