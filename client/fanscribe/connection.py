@@ -10,14 +10,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.errors import CatalogueError, PlatformError, UsageError
 from fanscribe.contracts.variant import Variant
 from fanscribe.deploy import account
 from fanscribe.deploy.discovery import deployed_endpoints
 from fanscribe.deploy.local import local_catalogue, local_specs
+from fanscribe.endpoint import RUNPOD_URL, open_http
 from fanscribe.endpoints_file import read_endpoints_file
 from fanscribe.objects import ObjectStore
 from fanscribe.pipeline.platform import Platform
@@ -27,13 +26,7 @@ if TYPE_CHECKING:
     from fanscribe.local.process import RunningPlatform
     from fanscribe.local.spec import EndpointSpec
 
-RUNPOD_URL = "https://api.runpod.ai/v2"
 ENDPOINTS_FILE = "endpoints.toml"
-
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
-
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-"""Connections stay open: a fan-out asks for its jobs again and again. More requests at once wait for one."""
 
 
 class PlatformChoice(StrEnum):
@@ -268,15 +261,14 @@ async def open_local(
 
 def local_face(running: "RunningPlatform") -> Platform:
     """How a local platform is called, never through a proxy."""
-    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=False)
+    http = open_http(proxied=False)
     objects = ObjectStore(http, running.url, running.key)
     return Platform(http, f"{running.url}/v2", running.key, "local", objects)
 
 
 def runpod_face(key: str, base_url: str | None) -> Platform:
     """How Runpod is called; `base_url` leads elsewhere."""
-    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS)
-    return Platform(http, base_url or RUNPOD_URL, key, "runpod")
+    return Platform(open_http(proxied=True), base_url or RUNPOD_URL, key, "runpod")
 
 
 async def _local(endpoints_file: Path | None, environment: Mapping[str, str]) -> Connection:

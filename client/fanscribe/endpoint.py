@@ -32,10 +32,23 @@ from fanscribe.contracts.job import JobState
 ATTEMPTS = 5
 """Tries of one HTTP call, the first included."""
 
+RUNPOD_URL = "https://api.runpod.ai/v2"
+"""Runpod's data plane, up to and without the endpoint's id."""
+
 REQUEST_LIMIT_BYTES = 10_000_000
 """The platform's limit on the body of /run (reference: Runpod's size limits, 10 MB)."""
 
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
+
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+"""Connections stay open: a fan-out asks for its jobs again and again. More requests at once wait for one."""
+
 _backoff = wait_random_exponential(multiplier=0.2, max=8)
+
+
+def open_http(*, proxied: bool) -> httpx.AsyncClient:
+    """What endpoints are called through; `proxied` goes by the proxy that the environment names, if any."""
+    return httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=proxied)
 
 
 class WorkerCounts(BaseModel):

@@ -10,10 +10,8 @@ from pydantic import ValidationError
 
 from fanscribe.contracts.combination import FAMILY, Combination, combination_of, combine
 from fanscribe.contracts.variant import Variant
+from fanscribe.fetch.policy import DEFAULT_MAX_BYTES
 from fanscribe.worker_environment import SettingsError, cores, first_fault, number
-
-DEFAULT_MAX_BYTES = 2_000_000_000
-"""Largest audio file that a worker fetches, in bytes, unless FANSCRIBE_MAX_BYTES says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,12 @@ class Said:
 
 def failure(error: TaskError, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """What the handler returns for a refused or failed request."""
-    return {"error": error.model_copy(update={"message": scrubbed(error.message, secrets)}).model_dump_json()}
+    return {"error": without(secrets, error).model_dump_json()}
+
+
+def without(secrets: Sequence[str], error: TaskError) -> TaskError:
+    """The error, its message without any secret."""
+    return error.model_copy(update={"message": scrubbed(error.message, secrets)})
 
 
 def error_of(error: Exception) -> Said:

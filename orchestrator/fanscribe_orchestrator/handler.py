@@ -21,7 +21,7 @@ from fanscribe.trace import Recorder, Summary, tracing
 from fanscribe_orchestrator.clipping import of_the_file
 from fanscribe_orchestrator.deadline import Deadline
 from fanscribe_orchestrator.durable import KEEP_S, Entry, Ledger
-from fanscribe_orchestrator.failures import Said, error_of, failure, scrubbed
+from fanscribe_orchestrator.failures import Said, error_of, failure, scrubbed, without
 from fanscribe_orchestrator.fate import Fate
 from fanscribe_orchestrator.intake import recording_of, request_of, taken_from, traceparent_of
 from fanscribe_orchestrator.notify import Notifier
@@ -94,8 +94,7 @@ class Orchestrator:
         return "\n" + scrubbed(traceback.format_exc(), [self._settings.api_key]) if said.unexpected else ""
 
     def _said(self, error: Exception) -> TaskError:
-        said = error_of(error).error
-        return said.model_copy(update={"message": scrubbed(said.message, [self._settings.api_key])})
+        return without([self._settings.api_key], error_of(error).error)
 
     async def _output(
         self, asked: OrchestratorInput, deadline: Deadline, job: Job, recorder: Recorder

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catalogue
 from fanscribe.contracts.variant import Variant
+from fanscribe.endpoint import RUNPOD_URL
+from fanscribe.fetch.policy import DEFAULT_MAX_BYTES
 from fanscribe.trace import traces_file
 from fanscribe.worker_environment import SettingsError, cores, first_fault, number
 
 DEPLOYMENT_VARIABLE = "FANSCRIBE_DEPLOYMENT"
 """The endpoints that there are, as JSON: `fanscribe deploy` writes it."""
-
-DEFAULT_BASE_URL = "https://api.runpod.ai/v2"
 
 DEFAULT_JOBS_HELD = 50
 """Requests that one worker works on at once: each costs it little more than its decoding."""
@@ -24,9 +24,8 @@ DEFAULT_JOBS_HELD = 50
 DEFAULT_EXECUTION_TIMEOUT_S = 600.0
 """When the platform ends a job whose endpoint says nothing about it (Runpod's own default)."""
 
-DEFAULT_MAX_BYTES = 2_000_000_000
 DEFAULT_MAX_AUDIO_S = 43_200.0
-"""The largest recording in bytes, and the longest in seconds (12 hours), unless the environment says otherwise."""
+"""The longest recording in seconds (12 hours), unless the environment says otherwise."""
 
 
 class _Workers(BaseModel):
@@ -90,7 +89,7 @@ class Settings:
             )
         origins = environ.get("FANSCRIBE_ALLOWED_ORIGINS", "")
         return cls(
-            base_url=(environ.get("RUNPOD_ENDPOINT_BASE_URL") or DEFAULT_BASE_URL).rstrip("/"),
+            base_url=(environ.get("RUNPOD_ENDPOINT_BASE_URL") or RUNPOD_URL).rstrip("/"),
             api_key=key,
             catalogue=read_deployment(environ),
             allowed_origins=tuple(origin.strip() for origin in origins.split(",") if origin.strip()),

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import httpx
-
 from fanscribe import logs
 from fanscribe.contracts.errors import UsageError
+from fanscribe.endpoint import open_http
 from fanscribe.objects import ObjectStore
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.sharing import Sharing
@@ -23,9 +22,6 @@ from fanscribe_orchestrator.outlet import Job, Outlet
 from fanscribe_orchestrator.oversize import Outbox
 from fanscribe_orchestrator.places import Place, open_place
 from fanscribe_orchestrator.settings import Settings, origin_of
-
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +68,7 @@ def threads_for(settings: Settings) -> ThreadPoolExecutor:
 
 def platform_of(settings: Settings, place: Place) -> Platform:
     """The platform whose endpoints are called. Made in the event loop that will use it."""
-    http = httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=not settings.local)
+    http = open_http(proxied=not settings.local)
     platform = Platform(
         http,
         settings.base_url,

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from fanscribe.catalogue import DeployedEndpoint, load_catalogue
-from fanscribe.connection import RUNPOD_URL, PlatformChoice, connect, runpod_key
+from fanscribe.connection import PlatformChoice, connect, runpod_key
 from fanscribe.contracts.errors import CatalogueError, UsageError
+from fanscribe.endpoint import RUNPOD_URL
 
 ENDPOINTS = """
 [project]

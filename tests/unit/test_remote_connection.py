@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from fanscribe import AsyncClient
-from fanscribe.connection import RUNPOD_URL, PlatformChoice
+from fanscribe.connection import PlatformChoice
 from fanscribe.contracts.errors import AudioError, CatalogueError, UsageError
 from fanscribe.deploy.management import Management
 from fanscribe.deploy.state import EndpointState, LiveEndpoint
+from fanscribe.endpoint import RUNPOD_URL
 from fanscribe.remote_connection import ANY, connect_remote
 
 FILE = """

@@ -4,8 +4,9 @@ from importlib import resources
 import pytest
 import yaml
 
+from fanscribe.fetch.policy import DEFAULT_MAX_BYTES
 from fanscribe.worker_environment import SettingsError
-from fanscribe_handlers.settings import DEFAULT_MAX_BYTES, Settings
+from fanscribe_handlers.settings import Settings
 
 BASE = {"FANSCRIBE_VARIANT": "whisper-base"}
 

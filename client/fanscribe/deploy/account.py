@@ -12,8 +12,7 @@ from fanscribe.deploy.cached_model import read_models
 from fanscribe.deploy.management import RUNPOD_GRAPHQL_URL, RUNPOD_REST_URL, Management
 from fanscribe.deploy.state import CPU, GPU, Account, Desired, LiveEndpoint
 from fanscribe.deploy.wire import live_endpoint, live_volume
-
-RUNPOD_DATA_URL = "https://api.runpod.ai/v2"
+from fanscribe.endpoint import RUNPOD_URL
 
 _AT_ONCE = 10
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -76,7 +75,7 @@ def runpod(key: str | None, environment: Mapping[str, str] = os.environ) -> Mana
         http=httpx.AsyncClient(timeout=_TIMEOUT),
         rest_url=environment.get("RUNPOD_REST_V2_API_URL", RUNPOD_REST_URL).rstrip("/"),
         graphql_url=f"{graphql.rstrip('/')}/graphql" if graphql else RUNPOD_GRAPHQL_URL,
-        data_url=environment.get("RUNPOD_ENDPOINT_BASE_URL", RUNPOD_DATA_URL).rstrip("/"),
+        data_url=environment.get("RUNPOD_ENDPOINT_BASE_URL", RUNPOD_URL).rstrip("/"),
         key=key,
         platform="runpod",
     )

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+DEFAULT_MAX_BYTES = 2_000_000_000
+"""The largest audio file that is fetched, in bytes, unless the environment (FANSCRIBE_MAX_BYTES) says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
@@ -11,7 +14,7 @@ class FetchPolicy:
     caller names them itself: a redirect from elsewhere never leads into them.
     """
 
-    max_bytes: int = 2 * 10**9
+    max_bytes: int = DEFAULT_MAX_BYTES
     max_redirects: int = 5
     attempts: int = 4
     """Connections in all, the first one included; each but the first resumes where the one before broke."""
