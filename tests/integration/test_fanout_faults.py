@@ -359,7 +359,8 @@ async def test_jobs_of_a_run_that_died_are_waited_for(
     recording, file = audio
     async with simulated_stage(words=simulated_variant(rtf=0.05), results=store) as scene:
         with monkeypatch.context() as dying:
-            dying.setattr("fanscribe.pipeline.attempts.stop", _nothing)
+            for where in ("attempts", "job"):  # the latter for jobs whose submission is under way
+                dying.setattr(f"fanscribe.pipeline.{where}.stop", _nothing)
             running = asyncio.create_task(scene.transcribe(file))
             while not jobs(scene)["running"]:
                 await asyncio.sleep(0.05)
