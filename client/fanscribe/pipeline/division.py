@@ -96,17 +96,16 @@ def divide(
     fastest within 2 % of the cheapest; balanced takes the least sum of both, each relative to its best.
     """
     most = max(1, min(work.capacity.workers_max, width or work.capacity.workers_max))
-    found = [
-        Division(
-            sizes,
-            count,
-            in_flight,
-            forecast(heard_s(sizes, work.bounds), work.capacity, count, in_flight=in_flight),
-        )
+    options = [
+        _Option(sizes, count, in_flight)
         for count in _widths(most, work.capacity.workers_warm)
         for in_flight in ((count, 2 * count) if work.capacity.prefetch and count == most else (count,))
         for sizes in dict.fromkeys(_candidates(work, count))
     ]
+    if optimize is Optimize.LATENCY:  # a forecast costs a thousand times what its lower bound does
+        limit = max(_AS_GOOD * options[-1].judged(work).forecast.makespan_s, within_s)
+        options = [each for each in options if each.least_s(work) <= limit]
+    found = [each.judged(work) for each in options]
     fastest = min(each.forecast.makespan_s for each in found)
     cheapest = min(each.forecast.paid_s for each in found)
     if optimize is Optimize.LATENCY:
@@ -141,6 +140,27 @@ def heard_s(sizes_s: tuple[float, ...], bounds: Bounds) -> list[float]:
     """The lengths that are sent: what a chunk owns and the overlap with each neighbour."""
     last = len(sizes_s) - 1
     return [size + bounds.overlap_s * ((index > 0) + (index < last)) for index, size in enumerate(sizes_s)]
+
+
+class _Option(NamedTuple):
+    """A division that nobody has judged yet."""
+
+    sizes_s: tuple[float, ...]
+    width: int
+    in_flight: int
+
+    def least_s(self, work: Work) -> float:
+        """A time that it cannot end before: all the work, evenly on all workers from the start."""
+        overlaps = 2 * (len(self.sizes_s) - 1) * work.bounds.overlap_s
+        capacity = work.capacity
+        busy_s = capacity.rtf * (work.duration_s + overlaps) + capacity.overhead_s * len(self.sizes_s)
+        return capacity.factors.run * busy_s / self.width
+
+    def judged(self, work: Work) -> Division:
+        """With the cost model's forecast."""
+        heard = heard_s(self.sizes_s, work.bounds)
+        found = forecast(heard, work.capacity, self.width, in_flight=self.in_flight)
+        return Division(self.sizes_s, self.width, self.in_flight, found)
 
 
 def _weighed(each: Forecast, fastest: float, cheapest: float) -> float:
