@@ -61,7 +61,7 @@ def results_dir(_results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Async tests run on asyncio, through anyio's pytest plugin (anyio comes with httpx)."""
+    """Async tests run on asyncio, through anyio's pytest plugin (anyio comes with httpx2)."""
     return "asyncio"
 
 

@@ -5,10 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-import httpx
-
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers
 from fanscribe.contracts.variant import Variant
+from fanscribe.endpoint import open_http
 from fanscribe.pipeline import attempts
 from fanscribe.pipeline.events import ignore
 from fanscribe.pipeline.platform import Platform
@@ -24,7 +23,7 @@ async def main() -> None:
     variant = Variant.model_validate(asked["variant"])
     endpoint = DeployedEndpoint(asked["endpoint"], asked["endpoint"], variant, Workers(max=asked["workers"]))
     file, output = Path(asked["file"]), Path(asked["output"])
-    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+    async with open_http(proxied=False) as http:
         results = FolderResults(Path(asked["results"]))
         platform = Platform(http, asked["base_url"], asked["key"], "local", results=results)
         transcript = await transcribe(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from tests.simulated import simulated_variant
 
 from fanscribe.contracts.job import JobState
@@ -71,7 +71,7 @@ def orchestrator_spec(
 class Caller:
     """Calls one endpoint of a local platform, as plain HTTP clients do."""
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     running: RunningPlatform
     endpoint: str = ORCHESTRATOR
 
@@ -131,7 +131,7 @@ class Orchestrated:
     """A running platform: `orchestrator` and `words` call these endpoints, `fleet` are the simulated workers."""
 
     running: RunningPlatform
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     fleet: Fleet
 
     @property
@@ -190,7 +190,7 @@ async def orchestrated(
     ]
     with start(specs, key="test", **start_options) as running:
         async with (
-            httpx.AsyncClient(timeout=120.0, trust_env=False) as http,
+            httpx2.AsyncClient(timeout=120.0, trust_env=False) as http,
             simulated_workers(running.url, running.key, servings) as fleet,
         ):
             yield Orchestrated(running, http, fleet)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from tests.simulated import simulated_variant
 
 from fanscribe.catalogue import DeployedEndpoint, Workers
@@ -112,17 +112,17 @@ class ScriptedJob:
     timeline: Timeline
     cancelled: bool = False
 
-    def state(self, now: float) -> httpx.Response:
+    def state(self, now: float) -> httpx2.Response:
         """The answer to a question for its status."""
         if self.cancelled:
-            return httpx.Response(200, json={"id": self.id, "status": "CANCELLED"})
+            return httpx2.Response(200, json={"id": self.id, "status": "CANCELLED"})
         current = [state for from_s, state in self.timeline if now - self.sent_at >= from_s][-1]
         if isinstance(current, int):
-            return httpx.Response(current, text="as the script says")
-        return httpx.Response(200, json={"id": self.id, **current})
+            return httpx2.Response(current, text="as the script says")
+        return httpx2.Response(200, json={"id": self.id, **current})
 
 
-Reply = httpx.Response | Exception | None
+Reply = httpx2.Response | Exception | None
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ class ScriptedPlatform:
     jobs: list[ScriptedJob] = field(default_factory=list)
     submissions: int = 0
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         endpoint, operation, *job = request.url.path.removeprefix("/v2/").split("/")
         match operation:
             case "run":
@@ -144,13 +144,13 @@ class ScriptedPlatform:
             case "cancel":
                 found = self._job(job[0])
                 found.cancelled = True
-                return httpx.Response(200, json={"id": found.id, "status": "CANCELLED"})
+                return httpx2.Response(200, json={"id": found.id, "status": "CANCELLED"})
             case "status":
                 return self._job(job[0]).state(self.time.now)
             case _:
-                return httpx.Response(200, json={"jobs": {}, "workers": {"initializing": 1}})
+                return httpx2.Response(200, json={"jobs": {}, "workers": {"initializing": 1}})
 
-    async def _run(self, endpoint: str, request: httpx.Request) -> httpx.Response:
+    async def _run(self, endpoint: str, request: httpx2.Request) -> httpx2.Response:
         self.submissions += 1
         reply = self.on_run(self.submissions)
         if isinstance(reply, Exception):
@@ -163,7 +163,7 @@ class ScriptedPlatform:
         self.jobs.append(job)
         if self.takes_s:
             await self.time.sleep(self.takes_s)
-        return httpx.Response(200, json={"id": job.id, "status": "IN_QUEUE"})
+        return httpx2.Response(200, json={"id": job.id, "status": "IN_QUEUE"})
 
     def _job(self, job_id: str) -> ScriptedJob:
         return next(each for each in self.jobs if each.id == job_id)
@@ -243,7 +243,7 @@ class Scene:
         self.time = Time()
         self.platform = ScriptedPlatform(self.time, script, on_run, takes_s)
         self.events: list[Event] = []
-        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self.platform))
+        self.http = httpx2.AsyncClient(transport=httpx2.MockTransport(self.platform))
         self.store = store
         self.calls = Calls(self.time.sleep, self.time.clock)
         self.means = self.new_means(attentive=attentive)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.contracts.variant import Variant
+from fanscribe.endpoint import open_http
 from fanscribe.local.faults import FaultRule
 from fanscribe.local.process import RunningPlatform, start
 from fanscribe.local.spec import EndpointSpec
@@ -110,7 +109,7 @@ async def simulated_stage(
     )
     with start(specs, key="test", **start_options) as running:
         async with (
-            httpx.AsyncClient(timeout=60.0, trust_env=False) as http,
+            open_http(proxied=False) as http,
             simulated_workers(running.url, running.key, servings) as fleet,
         ):
             store = ObjectStore(http, running.url, running.key) if objects else None

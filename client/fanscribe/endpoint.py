@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
+import httpx2
 from pydantic import BaseModel, Field, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
@@ -38,17 +38,18 @@ RUNPOD_URL = "https://api.runpod.ai/v2"
 REQUEST_LIMIT_BYTES = 10_000_000
 """The platform's limit on the body of /run (reference: Runpod's size limits, 10 MB)."""
 
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
+_TIMEOUT = httpx2.Timeout(30.0, connect=10.0, pool=None)
 
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-"""Connections stay open: a fan-out asks for its jobs again and again. More requests at once wait for one."""
+_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=10)
+"""Some connections stay open, since a fan-out asks for its jobs again and again; more requests at once than
+`max_connections` wait for one. Few are idle, since every call looks whether each of those still lives."""
 
 _backoff = wait_random_exponential(multiplier=0.2, max=8)
 
 
-def open_http(*, proxied: bool) -> httpx.AsyncClient:
+def open_http(*, proxied: bool) -> httpx2.AsyncClient:
     """What endpoints are called through; `proxied` goes by the proxy that the environment names, if any."""
-    return httpx.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=proxied)
+    return httpx2.AsyncClient(timeout=_TIMEOUT, limits=_LIMITS, trust_env=proxied)
 
 
 class WorkerCounts(BaseModel):
@@ -72,7 +73,7 @@ class Health(BaseModel):
 class Endpoint:
     """Calls to one endpoint. `base_url` ends before the endpoint's id (https://api.runpod.ai/v2)."""
 
-    def __init__(self, http: httpx.AsyncClient, base_url: str, endpoint_id: str, api_key: str) -> None:
+    def __init__(self, http: httpx2.AsyncClient, base_url: str, endpoint_id: str, api_key: str) -> None:
         self.id = endpoint_id
         self._http = http
         self._url = f"{base_url.rstrip('/')}/{endpoint_id}"
@@ -114,15 +115,15 @@ class Endpoint:
         except ValidationError as error:
             raise AnswerError(f"endpoint {self.id} sent a health report that cannot be read") from error
 
-    def _get(self, path: str) -> Callable[[], Awaitable[httpx.Response]]:
+    def _get(self, path: str) -> Callable[[], Awaitable[httpx2.Response]]:
         return lambda: self._http.get(f"{self._url}/{path}", headers=self._headers)
 
-    def _post(self, path: str, content: bytes) -> Callable[[], Awaitable[httpx.Response]]:
+    def _post(self, path: str, content: bytes) -> Callable[[], Awaitable[httpx2.Response]]:
         headers = {**self._headers, "Content-Type": "application/json"}
         return lambda: self._http.post(f"{self._url}/{path}", content=content, headers=headers)
 
     async def _call(
-        self, request: Callable[[], Awaitable[httpx.Response]], repeat: Callable[[BaseException], bool]
+        self, request: Callable[[], Awaitable[httpx2.Response]], repeat: Callable[[BaseException], bool]
     ) -> JobState:
         body = await self._retrying(request, repeat)
         try:
@@ -131,7 +132,7 @@ class Endpoint:
             raise AnswerError(f"endpoint {self.id} sent a job state that cannot be read") from error
 
     async def _retrying(
-        self, request: Callable[[], Awaitable[httpx.Response]], repeat: Callable[[BaseException], bool]
+        self, request: Callable[[], Awaitable[httpx2.Response]], repeat: Callable[[BaseException], bool]
     ) -> Any:
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS), wait=_wait, retry=retry_if_exception(repeat), reraise=True
@@ -140,10 +141,10 @@ class Endpoint:
                 return await self._once(request)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, request: Callable[[], Awaitable[httpx.Response]]) -> Any:
+    async def _once(self, request: Callable[[], Awaitable[httpx2.Response]]) -> Any:
         try:
             response = await request()
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise TransportError(
                 f"endpoint {self.id} could not be reached: {error or type(error).__name__}"
             ) from error
@@ -155,7 +156,7 @@ class Endpoint:
         raise refusal(response, self.id)
 
 
-def refusal(response: httpx.Response, endpoint: str) -> FanscribeError:
+def refusal(response: httpx2.Response, endpoint: str) -> FanscribeError:
     """The error that an HTTP status of the data plane stands for."""
     status, text = response.status_code, response.text[:300].strip()
     said = f"HTTP {status}{f': {text}' if text else ''}"
@@ -201,7 +202,7 @@ def _never_arrived(error: BaseException) -> bool:
     if isinstance(error, RateLimitedError):
         return True
     return isinstance(error, TransportError) and isinstance(
-        error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+        error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
     )
 
 

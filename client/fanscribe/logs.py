@@ -61,7 +61,7 @@ def configure(environment: Mapping[str, str] = os.environ, stream: TextIO | None
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     # They name every URL that is called, and a presigned one is a key.
-    for name in ("httpx", "httpcore"):
+    for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
-import httpx
+import httpx2
 
 from fanscribe.contracts.errors import AnswerError, FanscribeError, TransportError
 from fanscribe.endpoint import refusal
@@ -22,7 +22,7 @@ _BLOCK_BYTES = 1 << 20
 class ObjectStore:
     """The object store of a local platform. `url` is the platform's own address."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, api_key: str) -> None:
+    def __init__(self, http: httpx2.AsyncClient, url: str, api_key: str) -> None:
         self._http = http
         self._url = f"{url.rstrip('/')}/objects"
         self._headers = {"Authorization": f"Bearer {api_key}"}
@@ -56,7 +56,7 @@ class ObjectStore:
         try:
             async with body:
                 response = await self._http.put(self._url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise TransportError(f"the platform's object store could not be reached: {error}") from error
         if not response.is_success:
             raise refusal(response, "objects")
@@ -71,7 +71,7 @@ class ObjectStore:
         own = f"{self._url}/{address.rpartition('/')[2]}"
         try:
             await self._http.delete(own, headers=self._headers)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise TransportError(f"an object could not be removed from the platform: {error}") from error
 
 

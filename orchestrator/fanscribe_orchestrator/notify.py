@@ -1,7 +1,7 @@
 """Tells a receiver what became of a request: a signed POST, repeated until it is taken, never in the transcript's way.
 
 The receiver's name is looked up once for each attempt, every address of it is checked, and the connection goes to one
-of those addresses. Requests go straight to the transport, below httpx's client: no proxy from the environment, no
+of those addresses. Requests go straight to the transport, below httpx2's client: no proxy from the environment, no
 cookies, no redirect, and no log line with the URL in it, since receivers' URLs often hold a token.
 """
 
@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
@@ -65,12 +65,12 @@ class Notifier:
         policy: DeliveryPolicy | None = None,
         *,
         resolver: Resolver = resolve,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._secret = secret.encode() if secret else None
-        self._origins = frozenset(origin_of(httpx.URL(each)) for each in origins)
+        self._origins = frozenset(origin_of(httpx2.URL(each)) for each in origins)
         self._policy = policy or DeliveryPolicy()
         self._resolve = resolver
         self._given = transport
@@ -91,7 +91,7 @@ class Notifier:
         origins = environ.get(ORIGINS_VARIABLE, "")
         try:
             return cls(secret or None, tuple(each.strip() for each in origins.split(",") if each.strip()))
-        except httpx.InvalidURL as error:
+        except httpx2.InvalidURL as error:
             raise SettingsError(
                 f"{ORIGINS_VARIABLE} holds what is no origin: write it like http://10.0.0.5:8080"
             ) from error
@@ -174,7 +174,7 @@ class Notifier:
             _log.exception("a notification failed")
             return f"it failed with {type(error).__name__}"
 
-    async def _post(self, transport: httpx.AsyncBaseTransport, url: httpx.URL, body: bytes) -> None:
+    async def _post(self, transport: httpx2.AsyncBaseTransport, url: httpx2.URL, body: bytes) -> None:
         """One attempt. Raises _AgainError or _NotTakenError unless the receiver took it."""
         assert self._secret is not None
         headers = {
@@ -199,17 +199,17 @@ class Notifier:
         raise _NotTakenError(f"HTTP {status}")
 
     async def _status(
-        self, transport: httpx.AsyncBaseTransport, url: httpx.URL, headers: dict[str, str], body: bytes
+        self, transport: httpx2.AsyncBaseTransport, url: httpx2.URL, headers: dict[str, str], body: bytes
     ) -> int:
         """The HTTP status of the first of the receiver's addresses that takes a connection; its body is not read."""
         limit_s = self._policy.attempt_timeout_s
-        failure: httpx.TransportError | None = None
+        failure: httpx2.TransportError | None = None
         addresses = await self._addresses(url)
         connect_s = limit_s / (
             1 + len(addresses)
         )  # an address that swallows everything leaves time for the others
         for address in addresses:
-            request = httpx.Request(
+            request = httpx2.Request(
                 "POST",
                 url.copy_with(host=address, fragment=None),
                 headers=headers,
@@ -221,18 +221,18 @@ class Notifier:
             )
             try:
                 response = await transport.handle_async_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if "CERTIFICATE" in str(error):
                     raise _NotTakenError("its certificate cannot be trusted") from error
                 failure = error
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 raise _AgainError("it broke off") from error
             else:
                 await response.aclose()
                 return response.status_code
         raise _AgainError("no connection") from failure
 
-    async def _addresses(self, url: httpx.URL) -> list[str]:
+    async def _addresses(self, url: httpx2.URL) -> list[str]:
         """The checked addresses of the receiver. Raises _NotTakenError when any of them is not allowed."""
         own = origin_of(url) in self._origins
         if url.scheme not in _PORTS or not url.host or url.userinfo:
@@ -256,15 +256,15 @@ class Notifier:
         return found
 
     @asynccontextmanager
-    async def _transport(self) -> "AsyncIterator[httpx.AsyncBaseTransport]":
+    async def _transport(self) -> "AsyncIterator[httpx2.AsyncBaseTransport]":
         if self._given is not None:
             yield self._given
             return
         if self._context is None:
             # Reading the machine's certificates takes long enough for others to notice.
-            self._context = await asyncio.to_thread(httpx.create_ssl_context)
-        async with httpx.AsyncHTTPTransport(
-            verify=self._context, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+            self._context = await asyncio.to_thread(httpx2.create_ssl_context)
+        async with httpx2.AsyncHTTPTransport(
+            verify=self._context, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
         ) as transport:
             yield transport
 
@@ -277,10 +277,10 @@ class _NotTakenError(Exception):
     """The receiver will not take it, or must not be asked. The text says why."""
 
 
-def _parsed(url: str) -> httpx.URL:
+def _parsed(url: str) -> httpx2.URL:
     try:
-        return httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
+        return httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError) as error:
         raise _NotTakenError("is not a valid URL") from error
 
 

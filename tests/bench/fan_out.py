@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from tests.bench.timing import Row
 from tests.simulated import simulated_variant
@@ -32,6 +32,7 @@ from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers
 from fanscribe.contracts.task import TranscribeInput, to_wire
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.contracts.variant import Variant
+from fanscribe.endpoint import open_http
 from fanscribe.local.process import RunningPlatform, start
 from fanscribe.local.spec import EndpointSpec
 from fanscribe.media import SAMPLE_RATE
@@ -68,14 +69,14 @@ class Bench:
     async def run(self, file: Path, address: str | None = None, **options: Any) -> tuple[Transcript, float]:
         """The transcript, and the seconds that the whole call took."""
         request = make_request(model=VARIANTS[WORDS], **options)
-        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+        async with open_http(proxied=False) as http:
             begun = time.perf_counter()
             transcript = await transcribe(
                 Recording(file, file.name, address), request, self.catalogue, self.platform(http), ignore
             )
             return transcript, time.perf_counter() - begun
 
-    def platform(self, http: httpx.AsyncClient) -> Platform:
+    def platform(self, http: httpx2.AsyncClient) -> Platform:
         """The platform as a client sees it; nothing is kept between runs."""
         url, key = self.running.url, self.running.key
         return Platform(http, f"{url}/v2", key, "local", ObjectStore(http, url, key))
@@ -229,9 +230,9 @@ async def _by_sdk(on: Bench, file: Path, folder: Path) -> float:
     """The same chunks, cut in the same way, sent with `run` and waited for with `output`, a thread a job."""
     import runpod
 
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # the SDK's import lets everything be logged
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # the SDK's import lets everything be logged
     runpod.endpoint_url_base, runpod.api_key = f"{on.running.url}/v2", on.running.key
-    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+    async with open_http(proxied=False) as http:
         request = make_request(model=VARIANTS[WORDS], diarize=True)
         plan = await plan_for(Recording(file, file.name), request, on.catalogue, on.platform(http))
     begun = time.perf_counter()
@@ -252,7 +253,7 @@ def _call(endpoint: Any, span: Span, on: Bench) -> Any:
     assert span.file is not None
     if span.size_bytes > 7_000_000:
         headers = {"Authorization": f"Bearer {on.running.key}"}
-        with httpx.Client(trust_env=False, timeout=60.0) as http:
+        with httpx2.Client(trust_env=False, timeout=60.0) as http:
             response = http.put(f"{on.running.url}/objects", content=span.file.read_bytes(), headers=headers)
         audio = response.json()["url"]
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import httpx
+import httpx2
 import psutil
 
 from fanscribe.local.process import RunningPlatform, start
@@ -102,7 +102,7 @@ def measure_sdk(jobs: int = 20) -> dict[str, Any]:
     command = (sys.executable, str(WORKERS / "workers.py"), "plain")
     with start([EndpointSpec("e0", command, idle_timeout_s=600)]) as platform:
         headers = {"Authorization": platform.key}
-        with httpx.Client(base_url=platform.url, headers=headers, timeout=60) as http:
+        with httpx2.Client(base_url=platform.url, headers=headers, timeout=60) as http:
             taken = []
             for number in range(jobs + 1):
                 began = time.perf_counter()

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 from tests.bench.timing import Row
 from tests.simulated import simulated_variant
 
@@ -50,7 +50,7 @@ def _paid_over_engine(prefetch: bool) -> float:
 
 async def _all(url: str) -> list[_Job]:
     headers = {"Authorization": f"Bearer {_KEY}"}
-    async with httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
+    async with httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
         while (await http.get(f"{url}/health")).json()["workers"]["ready"] < WORKERS:
             await asyncio.sleep(0.2)
         begun = time.monotonic()
@@ -61,7 +61,7 @@ async def _all(url: str) -> list[_Job]:
         return await asyncio.gather(*(_ended(http, url, each.json()["id"], begun) for each in sent))
 
 
-async def _ended(http: httpx.AsyncClient, url: str, job: str, begun: float) -> _Job:
+async def _ended(http: httpx2.AsyncClient, url: str, job: str, begun: float) -> _Job:
     state: dict[str, Any] = {"status": "IN_QUEUE"}
     while state["status"] in ("IN_QUEUE", "IN_PROGRESS"):
         await asyncio.sleep(0.5)

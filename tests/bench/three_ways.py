@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from tests.bench.recordings import POOL, recording
 from tests.bench.timing import Row
 
@@ -31,6 +31,7 @@ from fanscribe.contracts.orchestration import OrchestratorOutput
 from fanscribe.contracts.task import TranscribeOutput
 from fanscribe.contracts.transcript import Segment
 from fanscribe.deploy.local import local_catalogue, local_specs
+from fanscribe.endpoint import open_http
 from fanscribe.local.process import RunningPlatform, start
 from fanscribe.objects import ObjectStore
 from fanscribe.pipeline.events import ignore
@@ -98,7 +99,7 @@ class Caller:
     def __init__(self, running: RunningPlatform, catalogue: Catalogue) -> None:
         self._running = running
         self._catalogue = catalogue
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=f"{running.url}/v2",
             headers={"Authorization": f"Bearer {running.key}"},
             timeout=600.0,
@@ -141,7 +142,7 @@ class Caller:
 
         async def run() -> Said:
             url, key = self._running.url, self._running.key
-            async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+            async with open_http(proxied=False) as http:
                 platform = Platform(http, f"{url}/v2", key, "local", ObjectStore(http, url, key))
                 transcript = await transcribe(
                     Recording(file, file.name), request, self._catalogue, platform, ignore

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.local import external
@@ -37,8 +37,8 @@ def platform() -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture
-def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60) as client:
+def http(platform: RunningPlatform) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60) as client:
         yield client
 
 
@@ -69,7 +69,7 @@ def workers(platform: RunningPlatform) -> list[dict[str, Any]]:
 
 
 def test_it_joins_and_serves(
-    joined: "subprocess.Popen[bytes]", platform: RunningPlatform, http: httpx.Client
+    joined: "subprocess.Popen[bytes]", platform: RunningPlatform, http: httpx2.Client
 ) -> None:
     body = http.post("/v2/ours/runsync", json={"input": {}}).json()
     (worker,) = workers(platform)
@@ -77,7 +77,7 @@ def test_it_joins_and_serves(
 
 
 def test_an_idle_one_that_is_told_to_end_is_gone_at_once(
-    joined: "subprocess.Popen[bytes]", platform: RunningPlatform, http: httpx.Client
+    joined: "subprocess.Popen[bytes]", platform: RunningPlatform, http: httpx2.Client
 ) -> None:
     until(lambda: workers(platform)[0]["state"] == "idle")
     joined.terminate()
@@ -89,7 +89,7 @@ def test_an_idle_one_that_is_told_to_end_is_gone_at_once(
 
 
 def test_a_busy_one_finishes_its_job_and_takes_no_other(
-    joined: "subprocess.Popen[bytes]", platform: RunningPlatform, http: httpx.Client
+    joined: "subprocess.Popen[bytes]", platform: RunningPlatform, http: httpx2.Client
 ) -> None:
     first = http.post("/v2/ours/run", json={"input": {"sleep_s": 2}}).json()["id"]
     until(lambda: http.get(f"/v2/ours/status/{first}").json()["status"] == "IN_PROGRESS")
@@ -101,7 +101,7 @@ def test_a_busy_one_finishes_its_job_and_takes_no_other(
     assert http.get(f"/v2/ours/status/{second}").json()["status"] == "IN_QUEUE"
 
 
-def test_a_leave_of_nobody_is_nothing(platform: RunningPlatform, http: httpx.Client) -> None:
+def test_a_leave_of_nobody_is_nothing(platform: RunningPlatform, http: httpx2.Client) -> None:
     assert http.post("/v2/ours/job-leave/nobody").status_code == 200
     assert http.post("/v2/ours/job-leave/nobody", headers={"Authorization": "wrong"}).status_code == 401
     assert workers(platform) == []

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.local.process import RunningPlatform, start
@@ -29,8 +29,8 @@ def platform() -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture(scope="module")
-def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
-    with httpx.Client(
+def http(platform: RunningPlatform) -> Iterator[httpx2.Client]:
+    with httpx2.Client(
         base_url=platform.url, headers={"Authorization": f"Bearer {platform.key}"}, timeout=40
     ) as each:
         yield each
@@ -42,7 +42,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def submit(http: httpx.Client, name: str = "e", asked: Any = None, **more: Any) -> str:
+def submit(http: httpx2.Client, name: str = "e", asked: Any = None, **more: Any) -> str:
     answer = http.post(f"/v2/{name}/run", json={"input": asked or {}, **more})
     assert answer.status_code == 200, answer.text
     assert answer.json()["status"] == "IN_QUEUE"
@@ -50,13 +50,13 @@ def submit(http: httpx.Client, name: str = "e", asked: Any = None, **more: Any) 
     return job_id
 
 
-def take(http: httpx.Client, worker: str, name: str = "e", busy: int = 1) -> Any:
+def take(http: httpx2.Client, worker: str, name: str = "e", busy: int = 1) -> Any:
     answer = http.get(f"/v2/{name}/job-take/{worker}?gpu=x&job_in_progress={busy}")
     assert answer.status_code in (200, 204)
     return answer.json() if answer.content else None
 
 
-def done(http: httpx.Client, worker: str, job_id: str, body: Any, name: str = "e") -> httpx.Response:
+def done(http: httpx2.Client, worker: str, job_id: str, body: Any, name: str = "e") -> httpx2.Response:
     # As the SDK sends it: JSON under a form's content type.
     return http.post(
         f"/v2/{name}/job-done/{worker}/{job_id}?gpu=x&isStream=false",
@@ -65,7 +65,7 @@ def done(http: httpx.Client, worker: str, job_id: str, body: Any, name: str = "e
     )
 
 
-def status(http: httpx.Client, job_id: str, name: str = "e") -> dict[str, Any]:
+def status(http: httpx2.Client, job_id: str, name: str = "e") -> dict[str, Any]:
     body: dict[str, Any] = http.get(f"/v2/{name}/status/{job_id}").json()
     return body
 
@@ -93,13 +93,13 @@ def until(found: Callable[[], Any], limit_s: float = 10.0) -> Any:
         (b'{"input": ' + b"[" * 100_000 + b"}", "not valid JSON"),
     ],
 )
-def test_a_bad_request_is_400_and_says_what_is_wrong(http: httpx.Client, content: bytes, word: str) -> None:
+def test_a_bad_request_is_400_and_says_what_is_wrong(http: httpx2.Client, content: bytes, word: str) -> None:
     answer = http.post("/v2/e/run", content=content)
     assert answer.status_code == 400
     assert word in answer.json()["error"]
 
 
-def test_a_wait_that_is_no_number_is_400(http: httpx.Client) -> None:
+def test_a_wait_that_is_no_number_is_400(http: httpx2.Client) -> None:
     for given in ("²", "-1", "1" * 10, "1" * 5000, "soon"):
         answer = http.post("/v2/e/runsync", params={"wait": given}, json={"input": {}})
         assert answer.status_code == 400
@@ -107,7 +107,7 @@ def test_a_wait_that_is_no_number_is_400(http: httpx.Client) -> None:
     assert http.get("/v2/e/job-take-batch/w1", params={"batch_size": "²"}).status_code == 400
 
 
-def test_unknown_things_are_404(http: httpx.Client) -> None:
+def test_unknown_things_are_404(http: httpx2.Client) -> None:
     for method, path in (("POST", "/v2/x/run"), ("GET", "/v2/e/status/x"), ("POST", "/v2/e/cancel/x")):
         answer = http.request(method, path, json={"input": {}})
         assert answer.status_code == 404
@@ -115,17 +115,17 @@ def test_unknown_things_are_404(http: httpx.Client) -> None:
     assert http.get("/nowhere").status_code == 404
 
 
-def test_the_key_is_needed_with_or_without_bearer(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_the_key_is_needed_with_or_without_bearer(http: httpx2.Client, platform: RunningPlatform) -> None:
     for given, code in ((platform.key, 200), (f"bearer {platform.key}", 200), ("", 401), ("Bearer x", 401)):
-        assert httpx.get(f"{platform.url}/v2/e/health", headers={"Authorization": given}).status_code == code
-    assert httpx.get(f"{platform.url}/v2/e/job-take/w").status_code == 401
-    assert httpx.get(f"{platform.url}/local/status").status_code == 401
-    assert httpx.put(f"{platform.url}/objects", content=b"x").status_code == 401
-    assert httpx.get(f"{platform.url}/ping").status_code == 200
+        assert httpx2.get(f"{platform.url}/v2/e/health", headers={"Authorization": given}).status_code == code
+    assert httpx2.get(f"{platform.url}/v2/e/job-take/w").status_code == 401
+    assert httpx2.get(f"{platform.url}/local/status").status_code == 401
+    assert httpx2.put(f"{platform.url}/objects", content=b"x").status_code == 401
+    assert httpx2.get(f"{platform.url}/ping").status_code == 200
 
 
 @pytest.mark.parametrize(("path", "limit"), [("run", 10 * MB), ("runsync?wait=1000", 20 * MB)])
-def test_bodies_over_the_limit_are_refused(http: httpx.Client, path: str, limit: int) -> None:
+def test_bodies_over_the_limit_are_refused(http: httpx2.Client, path: str, limit: int) -> None:
     frame = len(b'{"input":""}')
     fits = http.post(f"/v2/e/{path}", content=b'{"input":"' + b"x" * (limit - frame) + b'"}')
     assert fits.status_code == 200
@@ -141,7 +141,7 @@ def test_bodies_over_the_limit_are_refused(http: httpx.Client, path: str, limit:
 
 
 def test_a_held_request_for_jobs_is_answered_the_moment_there_is_one(
-    http: httpx.Client, threads: ThreadPoolExecutor
+    http: httpx2.Client, threads: ThreadPoolExecutor
 ) -> None:
     held = threads.submit(take, http, "w1")
     time.sleep(0.3)
@@ -162,7 +162,7 @@ def test_a_held_request_for_jobs_is_answered_the_moment_there_is_one(
     assert {"delayTime", "executionTime"} <= set(body)
 
 
-def test_runsync_gives_up_waiting_but_not_the_job(http: httpx.Client) -> None:
+def test_runsync_gives_up_waiting_but_not_the_job(http: httpx2.Client) -> None:
     began = time.monotonic()
     body = http.post("/v2/e/runsync?wait=1000", json={"input": {}}).json()
     assert 0.9 < time.monotonic() - began < 3
@@ -173,7 +173,7 @@ def test_runsync_gives_up_waiting_but_not_the_job(http: httpx.Client) -> None:
 
 
 def test_runsync_and_status_sync_wait_past_streamed_parts_for_the_end(
-    http: httpx.Client, threads: ThreadPoolExecutor
+    http: httpx2.Client, threads: ThreadPoolExecutor
 ) -> None:
     sync = threads.submit(http.post, "/v2/e/runsync", json={"input": {}})
     job_id = take(http, "w1")["id"]
@@ -190,7 +190,7 @@ def test_runsync_and_status_sync_wait_past_streamed_parts_for_the_end(
         assert (body["status"], body["output"]) == ("COMPLETED", "all")
 
 
-def test_a_job_that_expires_ends_the_wait_for_it(http: httpx.Client, threads: ThreadPoolExecutor) -> None:
+def test_a_job_that_expires_ends_the_wait_for_it(http: httpx2.Client, threads: ThreadPoolExecutor) -> None:
     job_id = submit(http, policy={"ttl": 10_000})
     began = time.monotonic()
     held = threads.submit(http.get, f"/v2/e/status-sync/{job_id}?wait=30000")
@@ -198,7 +198,7 @@ def test_a_job_that_expires_ends_the_wait_for_it(http: httpx.Client, threads: Th
     assert time.monotonic() - began < 13
 
 
-def test_a_batch_of_jobs_is_a_list(http: httpx.Client) -> None:
+def test_a_batch_of_jobs_is_a_list(http: httpx2.Client) -> None:
     ids = [submit(http) for _ in range(3)]
     jobs = http.get("/v2/e/job-take-batch/w1?gpu=x&batch_size=5&job_in_progress=0").json()
     assert [job["id"] for job in jobs] == ids
@@ -209,7 +209,7 @@ def test_a_batch_of_jobs_is_a_list(http: httpx.Client) -> None:
     assert http.get("/v2/e/job-take-batch/w1?gpu=x&batch_size=none").status_code == 400
 
 
-def test_late_and_foreign_results_and_progress_change_nothing(http: httpx.Client) -> None:
+def test_late_and_foreign_results_and_progress_change_nothing(http: httpx2.Client) -> None:
     job_id = submit(http)
     take(http, "w1")
     assert done(http, "stranger", job_id, {"output": "mine"}).status_code == 200
@@ -222,7 +222,7 @@ def test_late_and_foreign_results_and_progress_change_nothing(http: httpx.Client
 
 
 def test_a_cancelled_job_is_named_on_the_stop_channel(
-    http: httpx.Client, threads: ThreadPoolExecutor
+    http: httpx2.Client, threads: ThreadPoolExecutor
 ) -> None:
     job_id = submit(http)
     take(http, "w1")
@@ -238,11 +238,11 @@ def test_a_cancelled_job_is_named_on_the_stop_channel(
 
 
 def test_a_job_handed_to_a_connection_that_has_gone_is_not_lost(
-    platform: RunningPlatform, http: httpx.Client
+    platform: RunningPlatform, http: httpx2.Client
 ) -> None:
     async def leave() -> None:
-        async with httpx.AsyncClient(headers={"Authorization": platform.key}) as client:
-            with pytest.raises(httpx.ReadTimeout):
+        async with httpx2.AsyncClient(headers={"Authorization": platform.key}) as client:
+            with pytest.raises(httpx2.ReadTimeout):
                 await client.get(f"{platform.url}/v2/e/job-take/w1?gpu=x&job_in_progress=0", timeout=0.3)
 
     asyncio.run(leave())
@@ -252,7 +252,7 @@ def test_a_job_handed_to_a_connection_that_has_gone_is_not_lost(
     done(http, "w1", job_id, {})
 
 
-def test_a_worker_that_lost_a_job_says_so_by_asking_anew(http: httpx.Client) -> None:
+def test_a_worker_that_lost_a_job_says_so_by_asking_anew(http: httpx2.Client) -> None:
     job_id = submit(http)
     take(http, "w1", busy=0)
     again = take(http, "w1", busy=0)
@@ -260,7 +260,7 @@ def test_a_worker_that_lost_a_job_says_so_by_asking_anew(http: httpx.Client) -> 
     done(http, "w1", job_id, {})
 
 
-def test_a_refused_result_fails_the_job(http: httpx.Client) -> None:
+def test_a_refused_result_fails_the_job(http: httpx2.Client) -> None:
     job_id = submit(http)
     take(http, "w1")
     answer = http.post(f"/v2/e/job-done/w1/{job_id}?gpu=x", content=b'"' + b"x" * 10 * MB + b'"')
@@ -272,7 +272,7 @@ def test_a_refused_result_fails_the_job(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("body", [{"output": "x" * 5000}, {"status": "IN_PROGRESS", "output": "x" * 5000}])
 def test_a_connection_lost_in_the_midst_of_a_result_leaves_the_job_running(
-    http: httpx.Client, platform: RunningPlatform, body: dict[str, str]
+    http: httpx2.Client, platform: RunningPlatform, body: dict[str, str]
 ) -> None:
     job_id = submit(http)
     take(http, "w1")
@@ -291,7 +291,7 @@ def test_a_connection_lost_in_the_midst_of_a_result_leaves_the_job_running(
 
 
 def test_streamed_parts_are_drained_once_and_wake_the_reader(
-    http: httpx.Client, threads: ThreadPoolExecutor
+    http: httpx2.Client, threads: ThreadPoolExecutor
 ) -> None:
     job_id = submit(http)
     take(http, "w1")
@@ -307,7 +307,7 @@ def test_streamed_parts_are_drained_once_and_wake_the_reader(
     assert http.get(f"/v2/e/stream/{job_id}").json() == {"id": job_id, "status": "COMPLETED", "stream": []}
 
 
-def test_retry_runs_a_failed_job_again_and_no_other(http: httpx.Client) -> None:
+def test_retry_runs_a_failed_job_again_and_no_other(http: httpx2.Client) -> None:
     job_id = submit(http, "retried", {"a": 1})
     assert http.post(f"/v2/retried/retry/{job_id}").status_code == 400
     take(http, "w", "retried")
@@ -321,7 +321,7 @@ def test_retry_runs_a_failed_job_again_and_no_other(http: httpx.Client) -> None:
     assert "error" not in body
 
 
-def test_purge_drops_what_waits_and_is_limited_to_two_in_ten_seconds(http: httpx.Client) -> None:
+def test_purge_drops_what_waits_and_is_limited_to_two_in_ten_seconds(http: httpx2.Client) -> None:
     running = submit(http, "purged")
     take(http, "w", "purged")
     waiting = [submit(http, "purged") for _ in range(2)]
@@ -367,7 +367,7 @@ def receiver() -> Iterator[tuple[str, type[Receiver]]]:
     [({"output": {"x": 1}}, "COMPLETED"), ({"error": "no"}, "FAILED"), (None, "CANCELLED")],
 )
 def test_the_webhook_gets_the_job_with_its_input(
-    http: httpx.Client, receiver: tuple[str, type[Receiver]], result: Any, word: str
+    http: httpx2.Client, receiver: tuple[str, type[Receiver]], result: Any, word: str
 ) -> None:
     url, kind = receiver
     job_id = submit(http, asked={"a": 1}, webhook=url)
@@ -383,7 +383,7 @@ def test_the_webhook_gets_the_job_with_its_input(
     assert body.get("error") == (result or {}).get("error")
 
 
-def test_objects_are_stored_read_in_part_and_deleted(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_objects_are_stored_read_in_part_and_deleted(http: httpx2.Client, platform: RunningPlatform) -> None:
     content = bytes(range(256)) * 40_000
     before = time.time()
     put = http.put("/objects", content=content)
@@ -391,13 +391,13 @@ def test_objects_are_stored_read_in_part_and_deleted(http: httpx.Client, platfor
     kept = put.json()
     assert kept["size"] == len(content)
     assert kept["expires_at"] > before + 3600
-    assert httpx.get(kept["url"]).content == content
-    part = httpx.get(kept["url"], headers={"Range": "bytes=256-511"})
+    assert httpx2.get(kept["url"]).content == content
+    part = httpx2.get(kept["url"], headers={"Range": "bytes=256-511"})
     assert (part.status_code, part.content) == (206, bytes(range(256)))
-    assert httpx.head(kept["url"]).headers["Content-Length"] == str(len(content))
-    assert httpx.delete(kept["url"]).status_code == 401
+    assert httpx2.head(kept["url"]).headers["Content-Length"] == str(len(content))
+    assert httpx2.delete(kept["url"]).status_code == 401
     assert http.delete(kept["url"]).status_code == 204
-    assert httpx.get(kept["url"]).status_code == 404
+    assert httpx2.get(kept["url"]).status_code == 404
 
 
 def test_an_object_over_the_limit_is_refused_before_its_body(platform: RunningPlatform) -> None:
@@ -412,8 +412,8 @@ def test_an_object_over_the_limit_is_refused_before_its_body(platform: RunningPl
     connection.close()
 
 
-def test_the_page_and_the_metrics(http: httpx.Client, platform: RunningPlatform) -> None:
-    page = httpx.get(platform.url)
+def test_the_page_and_the_metrics(http: httpx2.Client, platform: RunningPlatform) -> None:
+    page = httpx2.get(platform.url)
     assert page.status_code == 200
     assert "/local/status" in page.text
     assert platform.key not in page.text
@@ -426,19 +426,19 @@ def test_the_page_and_the_metrics(http: httpx.Client, platform: RunningPlatform)
             float(line.rpartition(" ")[2])
 
 
-def test_an_external_worker_shows_in_status(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_an_external_worker_shows_in_status(http: httpx2.Client, platform: RunningPlatform) -> None:
     http.get("/v2/e/ping/w1?gpu=x&job_id=")
     workers = {each["id"]: each for each in platform.status()["endpoints"][0]["workers"]}
     assert workers["w1"]["external"] is True
     assert workers["w1"]["pid"] is None
 
 
-def fault(http: httpx.Client, *rules: dict[str, Any]) -> None:
+def fault(http: httpx2.Client, *rules: dict[str, Any]) -> None:
     answer = http.put("/local/faults", json=[{"endpoint": "faulty", **each} for each in rules])
     assert answer.status_code == 200, answer.text
 
 
-def test_faults_can_be_set_seen_and_taken_back(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_faults_can_be_set_seen_and_taken_back(http: httpx2.Client, platform: RunningPlatform) -> None:
     fault(http, {"kind": "error", "status": 503, "times": 2})
     assert http.get("/v2/faulty/health").status_code == 503
     assert http.get("/v2/e/health").status_code == 200
@@ -456,13 +456,13 @@ def test_faults_can_be_set_seen_and_taken_back(http: httpx.Client, platform: Run
     assert "rate must be 0 to 1" in wrong.json()["error"]
 
 
-def test_an_error_fault_can_strike_workers_instead(http: httpx.Client) -> None:
+def test_an_error_fault_can_strike_workers_instead(http: httpx2.Client) -> None:
     fault(http, {"kind": "error", "status": 429, "calls": "worker", "times": 1})
     assert http.get("/v2/faulty/health").status_code == 200
     assert http.get("/v2/faulty/ping/w").status_code == 429
 
 
-def test_a_lost_result_is_noticed_and_the_job_runs_again(http: httpx.Client) -> None:
+def test_a_lost_result_is_noticed_and_the_job_runs_again(http: httpx2.Client) -> None:
     fault(http, {"kind": "lost_result", "times": 1})
     job_id = submit(http, "faulty")
     take(http, "w", "faulty", busy=0)
@@ -473,7 +473,7 @@ def test_a_lost_result_is_noticed_and_the_job_runs_again(http: httpx.Client) -> 
     assert status(http, job_id, "faulty")["output"] == 2
 
 
-def test_a_late_result_is_kept_unless_the_job_has_ended(http: httpx.Client) -> None:
+def test_a_late_result_is_kept_unless_the_job_has_ended(http: httpx2.Client) -> None:
     fault(http, {"kind": "late_result", "seconds": 0.3, "times": 2})
     first, second = submit(http, "faulty"), submit(http, "faulty")
     take(http, "w", "faulty", busy=0)
@@ -490,7 +490,7 @@ def test_a_late_result_is_kept_unless_the_job_has_ended(http: httpx.Client) -> N
     )
 
 
-def test_a_stuck_job_is_given_to_nobody_and_can_be_cancelled(http: httpx.Client) -> None:
+def test_a_stuck_job_is_given_to_nobody_and_can_be_cancelled(http: httpx2.Client) -> None:
     fault(http, {"kind": "stuck_job", "times": 1})
     stuck, next_one = submit(http, "faulty"), submit(http, "faulty")
     assert take(http, "w", "faulty")["id"] == next_one
@@ -500,7 +500,7 @@ def test_a_stuck_job_is_given_to_nobody_and_can_be_cancelled(http: httpx.Client)
     assert status(http, stuck, "faulty")["status"] == "CANCELLED"
 
 
-def test_a_lost_job_is_not_known_any_more(http: httpx.Client) -> None:
+def test_a_lost_job_is_not_known_any_more(http: httpx2.Client) -> None:
     fault(http, {"kind": "lost_job", "times": 1})
     lost, next_one = submit(http, "faulty"), submit(http, "faulty")
     assert http.get(f"/v2/faulty/status/{lost}").status_code == 404
@@ -508,7 +508,7 @@ def test_a_lost_job_is_not_known_any_more(http: httpx.Client) -> None:
     done(http, "w", next_one, {"output": 1}, "faulty")
 
 
-def test_an_error_may_strike_one_operation_only(http: httpx.Client) -> None:
+def test_an_error_may_strike_one_operation_only(http: httpx2.Client) -> None:
     fault(http, {"kind": "error", "status": 500, "operation": "run", "times": 1})
     assert http.get("/v2/faulty/health").status_code == 200
     assert http.post("/v2/faulty/run", json={"input": 1}).status_code == 500
@@ -518,7 +518,7 @@ def test_an_error_may_strike_one_operation_only(http: httpx.Client) -> None:
     http.post(f"/v2/faulty/cancel/{job_id}").raise_for_status()
 
 
-def test_a_duplicate_result_counts_once(http: httpx.Client) -> None:
+def test_a_duplicate_result_counts_once(http: httpx2.Client) -> None:
     fault(http, {"kind": "duplicate_result"})
     before = http.get("/v2/faulty/health").json()["jobs"]["completed"]
     job_id = submit(http, "faulty")
@@ -528,7 +528,7 @@ def test_a_duplicate_result_counts_once(http: httpx.Client) -> None:
     assert status(http, job_id, "faulty")["output"] == 1
 
 
-def test_a_slow_worker_holds_its_result_back(http: httpx.Client) -> None:
+def test_a_slow_worker_holds_its_result_back(http: httpx2.Client) -> None:
     fault(http, {"kind": "slow_worker", "seconds": 0.4})
     job_id = submit(http, "faulty")
     take(http, "w", "faulty")
@@ -538,7 +538,7 @@ def test_a_slow_worker_holds_its_result_back(http: httpx.Client) -> None:
     assert status(http, job_id, "faulty")["executionTime"] >= 400
 
 
-def test_a_restart_loses_no_job(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_a_restart_loses_no_job(http: httpx2.Client, platform: RunningPlatform) -> None:
     finished, running = submit(http, "faulty"), submit(http, "faulty")
     assert take(http, "w", "faulty", busy=1)["id"] == finished
     done(http, "w", finished, {"output": 1}, "faulty")
@@ -562,7 +562,7 @@ def test_a_restart_answers_each_job_once_and_refuses_what_is_under_way(
     spec = EndpointSpec("e", (sys.executable, str(SMALL)), ram_bytes=100 * MB, max_retries=0)
     with (
         start([spec]) as platform,
-        httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=40) as http,
+        httpx2.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=40) as http,
     ):
         running = submit(http, asked={"sleep_s": 0.7}, webhook=url)
         until(lambda: status(http, running)["status"] == "IN_PROGRESS")
@@ -590,9 +590,9 @@ def test_a_restart_answers_each_job_once_and_refuses_what_is_under_way(
 def test_without_a_key_only_loopback_names_are_served() -> None:
     with start([EndpointSpec("e")], key="") as running:
         assert (
-            httpx.get(f"{running.url}/v2/e/health", headers={"Authorization": "anything"}).status_code == 200
+            httpx2.get(f"{running.url}/v2/e/health", headers={"Authorization": "anything"}).status_code == 200
         )
         rebound = {"Authorization": "anything", "Host": "evil.example"}
-        assert httpx.get(f"{running.url}/v2/e/health", headers=rebound).status_code == 403
-        assert httpx.get(running.url, headers={"Host": "evil.example"}).status_code == 403
-        assert httpx.get(f"{running.url}/v2/e/health").status_code == 401
+        assert httpx2.get(f"{running.url}/v2/e/health", headers=rebound).status_code == 403
+        assert httpx2.get(running.url, headers={"Host": "evil.example"}).status_code == 403
+        assert httpx2.get(f"{running.url}/v2/e/health").status_code == 401

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from runpod.api import ctl_commands
 
@@ -35,9 +35,9 @@ def platform() -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture
-def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
+def http(platform: RunningPlatform) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {platform.key}"}
-    with httpx.Client(base_url=platform.url, headers=headers, timeout=40) as client:
+    with httpx2.Client(base_url=platform.url, headers=headers, timeout=40) as client:
         yield client
         client.put("/local/faults", json=[])
         for each in client.get("/v2/serverless").json()["endpoints"]:
@@ -45,21 +45,21 @@ def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
             assert client.delete(f"/v2/serverless/{each['id']}").status_code == 204
 
 
-def create(http: httpx.Client, **fields: Any) -> dict[str, Any]:
+def create(http: httpx2.Client, **fields: Any) -> dict[str, Any]:
     answer = http.post("/v2/serverless", json={**NEW, **fields})
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
     return body
 
 
-def ask(http: httpx.Client, query: str, **variables: Any) -> dict[str, Any]:
+def ask(http: httpx2.Client, query: str, **variables: Any) -> dict[str, Any]:
     answer = http.post("/graphql", json={"query": query, "variables": variables})
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
 
 
-def calls(http: httpx.Client) -> dict[str, Any]:
+def calls(http: httpx2.Client) -> dict[str, Any]:
     shown: dict[str, Any] = http.get("/local/status").json()["management"]
     return shown
 
@@ -74,21 +74,21 @@ def until(found: Callable[[], Any], limit_s: float = 20.0) -> Any:
 
 def test_the_key_is_needed_and_the_refusal_is_of_each_apis_own_kind(platform: RunningPlatform) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
-        answer = httpx.get(f"{platform.url}/v2/serverless", headers=headers)
+        answer = httpx2.get(f"{platform.url}/v2/serverless", headers=headers)
         assert answer.status_code == 401
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["title"] == "Unauthorized"
-        answer = httpx.post(f"{platform.url}/graphql", headers=headers, json={"query": "{ myself { id } }"})
+        answer = httpx2.post(f"{platform.url}/graphql", headers=headers, json={"query": "{ myself { id } }"})
         assert answer.status_code == 401
         assert answer.json()["errors"][0]["message"]
     query = {"query": "{ myself { id } }"}
-    assert httpx.post(f"{platform.url}/graphql?api_key={platform.key}", json=query).json() == {
+    assert httpx2.post(f"{platform.url}/graphql?api_key={platform.key}", json=query).json() == {
         "data": {"myself": {"id": "local"}}
     }
-    assert httpx.get(f"{platform.url}/v2/serverless?api_key={platform.key}").status_code == 401
+    assert httpx2.get(f"{platform.url}/v2/serverless?api_key={platform.key}").status_code == 401
 
 
-def test_paths_methods_and_bodies_that_are_none(http: httpx.Client) -> None:
+def test_paths_methods_and_bodies_that_are_none(http: httpx2.Client) -> None:
     for path in (
         "/v2/serverless/x",
         "/v2/serverless/x/builds",
@@ -109,7 +109,7 @@ def test_paths_methods_and_bodies_that_are_none(http: httpx.Client) -> None:
     assert [text.partition(":")[0] for text in answer.json()["errors"]] == ["gpu.pools", "workersMax"]
 
 
-def test_a_created_endpoint_runs_and_shows_as_it_was_asked_for(http: httpx.Client) -> None:
+def test_a_created_endpoint_runs_and_shows_as_it_was_asked_for(http: httpx2.Client) -> None:
     made = create(http, env={"A": "{url}"}, workers={"max": 2})
     assert http.get(f"/v2/serverless/{made['id']}").json() == made
     assert made in http.get("/v2/serverless").json()["endpoints"]
@@ -120,7 +120,7 @@ def test_a_created_endpoint_runs_and_shows_as_it_was_asked_for(http: httpx.Clien
     assert (shown["labels"], shown["max_workers"]) == ({"variant": "echo", "name": "words"}, 2)
 
 
-def test_graphql_sees_what_rest_made_and_its_update_is_not_sparse(http: httpx.Client) -> None:
+def test_graphql_sees_what_rest_made_and_its_update_is_not_sparse(http: httpx2.Client) -> None:
     made = create(http, env={"A": "1"}, workers={"max": 9, "idleTimeout": 99})
     query = """{ myself { endpoints { id name gpuIds workersMax templateId modelReferences
       template { imageName env { key value } } } } }"""
@@ -144,7 +144,7 @@ def test_graphql_sees_what_rest_made_and_its_update_is_not_sparse(http: httpx.Cl
     assert (after["env"], after["timeout"]) == ({"A": "1"}, 600_000)
 
 
-def test_what_graphql_refuses(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_what_graphql_refuses(http: httpx2.Client, platform: RunningPlatform) -> None:
     made = create(http)
     delete = "mutation D($id: String!) { deleteEndpoint(id: $id) }"
     refused = ask(http, delete, id=made["id"])
@@ -175,7 +175,7 @@ def test_what_graphql_refuses(http: httpx.Client, platform: RunningPlatform) -> 
 
 
 def test_the_sdks_own_calls(
-    http: httpx.Client, platform: RunningPlatform, monkeypatch: pytest.MonkeyPatch
+    http: httpx2.Client, platform: RunningPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUNPOD_API_BASE_URL", platform.url)
     monkeypatch.setattr("runpod.api_key", platform.key)
@@ -204,7 +204,7 @@ def test_the_sdks_own_calls(
     ctl_commands.run_graphql_query('mutation { deleteTemplate(templateName: "first") }')
 
 
-def test_a_bound_templates_change_is_a_release_of_its_endpoint(http: httpx.Client) -> None:
+def test_a_bound_templates_change_is_a_release_of_its_endpoint(http: httpx2.Client) -> None:
     save = "mutation T($input: SaveTemplateInput!) { saveTemplate(input: $input) { id } }"
     given = {"name": "bound", "imageName": "reg/echo:1", "isServerless": True}
     template = ask(http, save, input=given)["data"]["saveTemplate"]["id"]
@@ -219,7 +219,7 @@ def test_a_bound_templates_change_is_a_release_of_its_endpoint(http: httpx.Clien
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 422, 429, 500])
-def test_a_fault_refuses_a_call_before_anything_is_done(http: httpx.Client, status: int) -> None:
+def test_a_fault_refuses_a_call_before_anything_is_done(http: httpx2.Client, status: int) -> None:
     rule = {"kind": "error", "calls": "management", "status": status, "times": 1, "operation": "POST *"}
     http.put("/local/faults", json=[{**rule, "seconds": 0 if status != 429 else 7}])
     assert http.get("/v2/serverless").status_code == 200
@@ -230,10 +230,10 @@ def test_a_fault_refuses_a_call_before_anything_is_done(http: httpx.Client, stat
     assert http.post("/v2/serverless", json=NEW).status_code == 201
 
 
-def test_a_lost_reply_is_of_a_call_that_was_carried_out(http: httpx.Client) -> None:
+def test_a_lost_reply_is_of_a_call_that_was_carried_out(http: httpx2.Client) -> None:
     rules = [{"kind": "lost_reply", "operation": "POST /v2/serverless", "seconds": 20, "times": 1}]
     http.put("/local/faults", json=rules)
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx2.ReadTimeout):
         http.post("/v2/serverless", json=NEW, timeout=0.5)
     assert len(http.get("/v2/serverless").json()["endpoints"]) == 1
     http.put("/local/faults", json=[{"kind": "lost_reply", "operation": "saveEndpoint", "status": 502}])
@@ -245,7 +245,7 @@ def test_a_lost_reply_is_of_a_call_that_was_carried_out(http: httpx.Client) -> N
     assert http.post("/graphql", json=body).status_code == 200  # refused, so there is nothing to lose
 
 
-def test_a_fault_strikes_the_call_after_so_many_and_one_endpoint_only(http: httpx.Client) -> None:
+def test_a_fault_strikes_the_call_after_so_many_and_one_endpoint_only(http: httpx2.Client) -> None:
     first, second = create(http), create(http)
     rule = {"kind": "error", "calls": "management", "status": 500, "endpoint": second["id"], "skip": 1}
     http.put("/local/faults", json=[rule])
@@ -254,7 +254,7 @@ def test_a_fault_strikes_the_call_after_so_many_and_one_endpoint_only(http: http
     assert http.get("/local/faults").json()[0]["hits"] == 2
 
 
-def test_every_call_is_counted_as_a_read_or_a_write(http: httpx.Client) -> None:
+def test_every_call_is_counted_as_a_read_or_a_write(http: httpx2.Client) -> None:
     before = calls(http)
     made = create(http)
     http.get(f"/v2/serverless/{made['id']}")
@@ -279,7 +279,7 @@ def test_every_call_is_counted_as_a_read_or_a_write(http: httpx.Client) -> None:
     assert f'fanscribe_local_management_calls_total{{kind="write"}} {after["writes"]}\n' in metrics
 
 
-def test_a_workers_log_is_streamed_without_secrets(http: httpx.Client) -> None:
+def test_a_workers_log_is_streamed_without_secrets(http: httpx2.Client) -> None:
     made = create(http, env={"TOKEN": "{{ RUNPOD_SECRET_hf }}", "TEST_SAY": "token={{ RUNPOD_SECRET_hf }}"})
     http.post(f"/v2/{made['id']}/runsync", json={"input": {}})
     path = f"/v2/serverless/{made['id']}"
@@ -307,7 +307,7 @@ def test_a_workers_log_is_streamed_without_secrets(http: httpx.Client) -> None:
     assert http.get(f"{path}/workers/..%2f..%2faccount/logs").status_code == 404
 
 
-def test_a_secret_is_in_the_workers_environment_and_in_no_answer(http: httpx.Client) -> None:
+def test_a_secret_is_in_the_workers_environment_and_in_no_answer(http: httpx2.Client) -> None:
     made = create(http, env={"TOKEN": "{{ RUNPOD_SECRET_hf }}", "RUNPOD_POD_ID": "mine", "TEST_FAIL": "1"})
     job = http.post(f"/v2/{made['id']}/run", json={"input": {}}).json()["id"]
     done = until(lambda: (s := http.get(f"/v2/{made['id']}/status/{job}").json())["status"] == "FAILED" and s)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
@@ -65,7 +65,7 @@ class Official:
         where = ["paths", self.path_of(path), method.lower(), "requestBody"]
         return self.faults(_pointer(*where, "content", "application/json", "schema"), body)
 
-    def check_answer(self, response: httpx.Response) -> None:
+    def check_answer(self, response: httpx2.Response) -> None:
         """Check status, content type and body of one answer."""
         method, template = response.request.method.lower(), self.path_of(response.request.url.path)
         known = self.document["paths"][template][method]["responses"]
@@ -106,10 +106,10 @@ def platform() -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture
-def http(official: Official, platform: RunningPlatform) -> Iterator[httpx.Client]:
+def http(official: Official, platform: RunningPlatform) -> Iterator[httpx2.Client]:
     """A client whose every request and answer is checked; what we accept the schema must accept."""
 
-    def check(response: httpx.Response) -> None:
+    def check(response: httpx2.Response) -> None:
         if not response.request.url.path.startswith(("/v2/serverless", "/v2/temp", "/v2/net", "/v2/reg")):
             return
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -119,7 +119,7 @@ def http(official: Official, platform: RunningPlatform) -> Iterator[httpx.Client
         if request.content and response.is_success:
             assert not official.body_faults(request.method, request.url.path, json.loads(request.content))
 
-    with httpx.Client(
+    with httpx2.Client(
         base_url=platform.url,
         headers={"Authorization": f"Bearer {platform.key}"},
         timeout=40,
@@ -128,13 +128,13 @@ def http(official: Official, platform: RunningPlatform) -> Iterator[httpx.Client
         yield client
 
 
-def made(response: httpx.Response) -> dict[str, Any]:
+def made(response: httpx2.Response) -> dict[str, Any]:
     assert response.status_code == 201, response.text
     body: dict[str, Any] = response.json()
     return body
 
 
-def test_the_life_of_an_endpoint(http: httpx.Client, official: Official) -> None:
+def test_the_life_of_an_endpoint(http: httpx2.Client, official: Official) -> None:
     volume = made(http.post("/v2/network-volumes", json={"name": "v", "size": 10, "dataCenter": "EU-RO-1"}))
     registry = made(http.post("/v2/registries", json={"name": "r", "username": "u", "password": "p"}))
     template = made(
@@ -194,14 +194,14 @@ def test_the_life_of_an_endpoint(http: httpx.Client, official: Official) -> None
     assert len(official.seen) >= 25
 
 
-def test_an_endpoint_on_processors(http: httpx.Client) -> None:
+def test_an_endpoint_on_processors(http: httpx2.Client) -> None:
     plain = {name: value for name, value in NEW.items() if name != "gpu"}
     endpoint = made(http.post("/v2/serverless", json={**plain, "cpu": [{"id": "cpu3g", "vcpuCount": 2}]}))
     assert endpoint["cpu"] == [{"id": "cpu3g", "vcpuCount": 2, "memory": 8}]
     assert "gpu" not in endpoint
 
 
-def test_workers_that_cannot_come_up(http: httpx.Client) -> None:
+def test_workers_that_cannot_come_up(http: httpx2.Client) -> None:
     endpoint = made(http.post("/v2/serverless", json={**NEW, "image": "nowhere:1", "workers": {"min": 1}}))
     summary = http.get(f"/v2/serverless/{endpoint['id']}/workers").json()["summary"]
     assert (summary["unhealthy"], summary["total"]) == (1, 1)
@@ -209,7 +209,7 @@ def test_workers_that_cannot_come_up(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 409, 422, 429, 500])
 def test_faults_on_purpose_look_like_the_platforms_own(
-    http: httpx.Client, platform: RunningPlatform, status: int
+    http: httpx2.Client, platform: RunningPlatform, status: int
 ) -> None:
     http.put("/local/faults", json=[{"kind": "error", "calls": "management", "status": status}])
     try:
@@ -296,7 +296,7 @@ BODIES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", BODIES, ids=lambda fields: json.dumps(fields))
 def test_bodies_of_endpoints_are_refused_where_the_schema_refuses_them(
-    http: httpx.Client, official: Official, fields: dict[str, Any]
+    http: httpx2.Client, official: Official, fields: dict[str, Any]
 ) -> None:
     """422 for what the schema refuses, another answer (201, or 400 for a rule of its own) for the rest."""
     create = http.post("/v2/serverless", json={**NEW, **fields})
@@ -339,7 +339,7 @@ def test_bodies_of_endpoints_are_refused_where_the_schema_refuses_them(
     ids=lambda fields: json.dumps(fields),
 )
 def test_other_bodies_are_refused_where_the_schema_refuses_them(
-    http: httpx.Client, official: Official, path: str, fields: dict[str, Any]
+    http: httpx2.Client, official: Official, path: str, fields: dict[str, Any]
 ) -> None:
     whole: dict[str, dict[str, Any]] = {
         "templates": {"name": "t", "image": "i"},
@@ -356,7 +356,7 @@ def test_other_bodies_are_refused_where_the_schema_refuses_them(
     assert (change.status_code == 422) == bool(official.body_faults("patch", f"/v2/{path}/x", fields))
 
 
-def test_a_rollout_under_way(http: httpx.Client) -> None:
+def test_a_rollout_under_way(http: httpx2.Client) -> None:
     endpoint = made(http.post("/v2/serverless", json={**NEW, "env": {"A": "1"}}))
     path = f"/v2/serverless/{endpoint['id']}"
     http.post(f"/v2/{endpoint['id']}/run", json={"input": {"sleep_s": 2}})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import httpx
+import httpx2
 import pytest
 import runpod
 
@@ -39,8 +39,8 @@ def platform() -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture(scope="module")
-def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=100) as client:
+def http(platform: RunningPlatform) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=100) as client:
         yield client
 
 
@@ -50,7 +50,7 @@ def sdk(platform: RunningPlatform, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return lambda name: runpod.Endpoint(name, api_key=platform.key)
 
 
-def ran(http: httpx.Client, name: str, asked: dict[str, Any]) -> dict[str, Any]:
+def ran(http: httpx2.Client, name: str, asked: dict[str, Any]) -> dict[str, Any]:
     answer = http.post(f"/v2/{name}/runsync", json={"input": asked})
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -65,7 +65,7 @@ def until(found: Callable[[], Any], limit_s: float = 20.0) -> Any:
     return value
 
 
-def status(http: httpx.Client, name: str, job_id: str) -> dict[str, Any]:
+def status(http: httpx2.Client, name: str, job_id: str) -> dict[str, Any]:
     body: dict[str, Any] = http.get(f"/v2/{name}/status/{job_id}").json()
     return body
 
@@ -74,7 +74,7 @@ def endpoint_state(platform: RunningPlatform, name: str) -> dict[str, Any]:
     return next(each for each in platform.status()["endpoints"] if each["name"] == name)
 
 
-def test_a_plain_worker_starts_from_zero_and_answers(http: httpx.Client) -> None:
+def test_a_plain_worker_starts_from_zero_and_answers(http: httpx2.Client) -> None:
     body = ran(http, "plain", {"a": [1, "ü", None]})
     assert body["status"] == "COMPLETED"
     assert body["output"]["echo"] == {"a": [1, "ü", None]}
@@ -84,7 +84,7 @@ def test_a_plain_worker_starts_from_zero_and_answers(http: httpx.Client) -> None
     assert body["workerId"]
 
 
-def test_a_job_on_a_warm_worker_takes_milliseconds(http: httpx.Client) -> None:
+def test_a_job_on_a_warm_worker_takes_milliseconds(http: httpx2.Client) -> None:
     ran(http, "plain", {})
     times = []
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_a_job_on_a_warm_worker_takes_milliseconds(http: httpx.Client) -> None:
     assert min(times) < 0.12
 
 
-def test_an_exception_fails_the_job_with_the_sdks_error_text(http: httpx.Client) -> None:
+def test_an_exception_fails_the_job_with_the_sdks_error_text(http: httpx2.Client) -> None:
     body = ran(http, "plain", {"fail": "no such voice"})
     assert body["status"] == "FAILED"
     error = json.loads(body["error"])
@@ -106,13 +106,13 @@ def test_an_exception_fails_the_job_with_the_sdks_error_text(http: httpx.Client)
     assert error["worker_id"] == body["workerId"]
 
 
-def test_an_error_that_a_handler_returns_fails_the_job(http: httpx.Client) -> None:
+def test_an_error_that_a_handler_returns_fails_the_job(http: httpx2.Client) -> None:
     body = ran(http, "plain", {"refuse": "not today"})
     assert (body["status"], body["error"]) == ("FAILED", "not today")
     assert "output" not in body
 
 
-def test_progress_shows_as_output_while_the_job_runs(http: httpx.Client) -> None:
+def test_progress_shows_as_output_while_the_job_runs(http: httpx2.Client) -> None:
     job_id = http.post("/v2/plain/run", json={"input": {"progress": {"done": 0.5}, "sleep_s": 1.0}}).json()[
         "id"
     ]
@@ -125,7 +125,7 @@ def test_progress_shows_as_output_while_the_job_runs(http: httpx.Client) -> None
 
 
 def test_a_worker_that_crashes_in_a_job_is_replaced_and_the_job_runs_again(
-    http: httpx.Client, platform: RunningPlatform, tmp_path: Path
+    http: httpx2.Client, platform: RunningPlatform, tmp_path: Path
 ) -> None:
     body = ran(http, "plain", {"crash_once": str(tmp_path / "crashed")})
     assert body["status"] == "COMPLETED"
@@ -133,33 +133,33 @@ def test_a_worker_that_crashes_in_a_job_is_replaced_and_the_job_runs_again(
     assert http.get("/v2/plain/health").json()["jobs"]["retried"] >= 1
 
 
-def test_a_job_that_kills_every_worker_fails_with_their_last_words(http: httpx.Client) -> None:
+def test_a_job_that_kills_every_worker_fails_with_their_last_words(http: httpx2.Client) -> None:
     body = ran(http, "plain", {"crash": True})
     assert body["status"] == "FAILED"
     assert "exit code 7" in body["error"]
     assert "tried 3 times" in body["error"]
 
 
-def test_a_refused_result_fails_the_job_and_names_the_limit(http: httpx.Client) -> None:
+def test_a_refused_result_fails_the_job_and_names_the_limit(http: httpx2.Client) -> None:
     body = ran(http, "plain", {"big": 21 * 1024 * 1024})
     assert body["status"] == "FAILED"
     assert "20 MB" in body["error"]
 
 
-def test_a_worker_that_asks_to_be_replaced_is_replaced(http: httpx.Client) -> None:
+def test_a_worker_that_asks_to_be_replaced_is_replaced(http: httpx2.Client) -> None:
     first = ran(http, "plain", {"refresh": True})
     assert first["status"] == "COMPLETED"
     second = ran(http, "plain", {})
     assert second["output"]["pid"] != first["output"]["pid"]
 
 
-def test_a_worker_configured_to_refresh_serves_each_job_in_a_new_process(http: httpx.Client) -> None:
+def test_a_worker_configured_to_refresh_serves_each_job_in_a_new_process(http: httpx2.Client) -> None:
     pids = [ran(http, "refreshing", {"n": n})["output"]["pid"] for n in range(2)]
     assert len(set(pids)) == 2
 
 
 def test_a_worker_that_cannot_start_fails_its_jobs_with_the_reason(
-    http: httpx.Client, platform: RunningPlatform
+    http: httpx2.Client, platform: RunningPlatform
 ) -> None:
     body = ran(http, "crash-at-import", {})
     assert body["status"] == "FAILED"
@@ -169,13 +169,13 @@ def test_a_worker_that_cannot_start_fails_its_jobs_with_the_reason(
     assert http.get("/v2/crash-at-import/health").json()["workers"]["unhealthy"] == 1
 
 
-def test_a_failed_fitness_check_is_named(http: httpx.Client) -> None:
+def test_a_failed_fitness_check_is_named(http: httpx2.Client) -> None:
     body = ran(http, "unfit", {})
     assert body["status"] == "FAILED"
     assert "fitness check model_is_there failed" in body["error"]
 
 
-def test_a_concurrent_worker_runs_jobs_side_by_side(http: httpx.Client) -> None:
+def test_a_concurrent_worker_runs_jobs_side_by_side(http: httpx2.Client) -> None:
     ran(http, "concurrent", {})
     ids = [http.post("/v2/concurrent/run", json={"input": {"sleep_s": 1.5}}).json()["id"] for _ in range(4)]
     until(lambda: http.get("/v2/concurrent/health").json()["jobs"]["inProgress"] == 4)
@@ -184,7 +184,7 @@ def test_a_concurrent_worker_runs_jobs_side_by_side(http: httpx.Client) -> None:
     assert len({body["output"]["pid"] for body in done}) == 1
 
 
-def test_cancel_reaches_a_running_job(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_cancel_reaches_a_running_job(http: httpx2.Client, platform: RunningPlatform) -> None:
     job_id = http.post("/v2/concurrent/run", json={"input": {"sleep_s": 60}}).json()["id"]
     until(lambda: status(http, "concurrent", job_id)["status"] == "IN_PROGRESS")
     assert http.post(f"/v2/concurrent/cancel/{job_id}").json() == {"id": job_id, "status": "CANCELLED"}
@@ -193,7 +193,7 @@ def test_cancel_reaches_a_running_job(http: httpx.Client, platform: RunningPlatf
     until(lambda: f"let go of {job_id}" in log.read_text())
 
 
-def test_the_execution_timeout_ends_and_stops_a_job(http: httpx.Client, platform: RunningPlatform) -> None:
+def test_the_execution_timeout_ends_and_stops_a_job(http: httpx2.Client, platform: RunningPlatform) -> None:
     asked = {"input": {"sleep_s": 60}, "policy": {"executionTimeout": 5000}}
     body = http.post("/v2/concurrent/runsync", json=asked).json()
     assert body["status"] == "TIMED_OUT"
@@ -208,13 +208,17 @@ def test_a_generator_streams_and_leaves_an_empty_output(sdk: Callable[[str], Any
     assert job.output() == []
 
 
-def test_a_generator_that_fails_keeps_what_it_streamed(sdk: Callable[[str], Any], http: httpx.Client) -> None:
+def test_a_generator_that_fails_keeps_what_it_streamed(
+    sdk: Callable[[str], Any], http: httpx2.Client
+) -> None:
     job = sdk("generator").run({"count": 2, "fail": "out of breath"})
     assert list(job.stream()) == [{"number": 0}, {"number": 1}]
     assert "out of breath" in status(http, "generator", job.job_id)["error"]
 
 
-def test_an_aggregating_generator_leaves_all_its_parts(sdk: Callable[[str], Any], http: httpx.Client) -> None:
+def test_an_aggregating_generator_leaves_all_its_parts(
+    sdk: Callable[[str], Any], http: httpx2.Client
+) -> None:
     job = sdk("async-generator").run({"count": 4})
     assert list(job.stream()) == [0, 1, 2, 3]
     assert status(http, "async-generator", job.job_id)["output"] == [0, 1, 2, 3]

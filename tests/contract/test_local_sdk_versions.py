@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.local.process import RunningPlatform, start
@@ -28,7 +28,7 @@ def until(found: Callable[[], Any], limit_s: float = 20.0) -> Any:
 
 
 @pytest.fixture(scope="module", params=["1.11.0", "1.10.1"])
-def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, RunningPlatform, httpx.Client]]:
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, RunningPlatform, httpx2.Client]]:
     version: str = request.param
     folder = SDKS / version
     if not folder.is_dir():
@@ -41,7 +41,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, RunningPlatfor
     ]
     with (
         start(specs) as platform,
-        httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60) as http,
+        httpx2.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60) as http,
     ):
         yield version, platform, http
 
@@ -50,7 +50,7 @@ def log_of(platform: RunningPlatform, name: str) -> str:
     return "".join(Path(each["path"]).read_text() for each in platform.logs() if each["endpoint"] == name)
 
 
-def test_jobs_errors_and_progress(served: tuple[str, RunningPlatform, httpx.Client]) -> None:
+def test_jobs_errors_and_progress(served: tuple[str, RunningPlatform, httpx2.Client]) -> None:
     version, platform, http = served
     body = http.post("/v2/plain/runsync", json={"input": {"a": 1}}).json()
     assert body["output"]["echo"] == {"a": 1}
@@ -64,7 +64,7 @@ def test_jobs_errors_and_progress(served: tuple[str, RunningPlatform, httpx.Clie
     assert http.get(f"/v2/plain/status-sync/{job_id}").json()["status"] == "COMPLETED"
 
 
-def test_cancel_reaches_the_worker(served: tuple[str, RunningPlatform, httpx.Client]) -> None:
+def test_cancel_reaches_the_worker(served: tuple[str, RunningPlatform, httpx2.Client]) -> None:
     _, platform, http = served
     job_id = http.post("/v2/concurrent/run", json={"input": {"sleep_s": 60}}).json()["id"]
     until(lambda: http.get(f"/v2/concurrent/status/{job_id}").json()["status"] == "IN_PROGRESS")
@@ -72,7 +72,7 @@ def test_cancel_reaches_the_worker(served: tuple[str, RunningPlatform, httpx.Cli
     until(lambda: f"let go of {job_id}" in log_of(platform, "concurrent"))
 
 
-def test_its_client_runs_and_streams(served: tuple[str, RunningPlatform, httpx.Client]) -> None:
+def test_its_client_runs_and_streams(served: tuple[str, RunningPlatform, httpx2.Client]) -> None:
     version, platform, _ = served
     program = (
         "import json, runpod\n"
@@ -109,7 +109,7 @@ def test_a_worker_started_by_somebody_else_serves_and_leaves(tmp_path: Path) -> 
             "RUNPOD_SKIP_GPU_CHECK": "true",
         }
         with (
-            httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60) as http,
+            httpx2.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60) as http,
             (tmp_path / "log").open("wb") as log,
         ):
             process = subprocess.Popen(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.catalogue import load_catalogue
@@ -151,7 +151,7 @@ def _calls(platform: RunningPlatform, operation: str) -> int:
 
 
 def _faults(platform: RunningPlatform, *rules: dict[str, Any]) -> None:
-    answer = httpx.put(
+    answer = httpx2.put(
         f"{platform.url}/local/faults",
         json=list(rules),
         headers={"Authorization": f"Bearer {platform.key}"},
@@ -297,14 +297,14 @@ class Crashed(BaseException):
     """The deploying process is gone."""
 
 
-class Mortal(httpx.AsyncHTTPTransport):
+class Mortal(httpx2.AsyncHTTPTransport):
     """Carries so many calls; with the next one the process is gone, and nothing is sent any more."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
         self.left = calls
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if self.left <= 0:
             raise Crashed
         self.left -= 1
@@ -335,7 +335,7 @@ async def test_a_crash_after_any_call_and_a_second_run_end_in_the_same_state(
     wanted = desired(after)
 
     async def life(calls: int) -> bool:
-        http = httpx.AsyncClient(transport=Mortal(calls))
+        http = httpx2.AsyncClient(transport=Mortal(calls))
         try:
             await _deploy(replace(management, http=http), wanted)
         except Crashed:

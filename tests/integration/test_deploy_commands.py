@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -70,9 +70,9 @@ def _run(*arguments: str) -> Result:
     return done
 
 
-def _call(platform: RunningPlatform, method: str, path: str, body: object = None) -> httpx.Response:
+def _call(platform: RunningPlatform, method: str, path: str, body: object = None) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {platform.key}"}
-    answer = httpx.request(method, f"{platform.url}/v2/{path}", json=body, headers=headers, trust_env=False)
+    answer = httpx2.request(method, f"{platform.url}/v2/{path}", json=body, headers=headers, trust_env=False)
     assert answer.is_success, answer.text
     return answer
 
@@ -150,13 +150,13 @@ def test_a_secret_that_somebody_put_in_by_hand_is_not_shown(runpod: RunningPlatf
 def test_a_partial_failure_names_what_is_done_and_a_second_run_goes_on(runpod: RunningPlatform) -> None:
     headers = {"Authorization": f"Bearer {runpod.key}"}
     rule = {"kind": "error", "calls": "management", "operation": "saveEndpoint", "status": 409}
-    httpx.put(f"{runpod.url}/local/faults", json=[rule], headers=headers, trust_env=False).raise_for_status()
+    httpx2.put(f"{runpod.url}/local/faults", json=[rule], headers=headers, trust_env=False).raise_for_status()
     failed = _run("deploy", "--yes", "--profile", "both")
     assert failed.exit_code == 1
     assert "fanscribe: done: speakers" in failed.stderr
     assert "fanscribe: not done: asr: " in failed.stderr
     assert "deploy again to go on from here" in failed.stderr
-    httpx.put(f"{runpod.url}/local/faults", json=[], headers=headers, trust_env=False).raise_for_status()
+    httpx2.put(f"{runpod.url}/local/faults", json=[], headers=headers, trust_env=False).raise_for_status()
     assert _run("deploy", "--yes", "--profile", "both").exit_code == 0
     assert _run("plan", "--profile", "both").exit_code == 0
 

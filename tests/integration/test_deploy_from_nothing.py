@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jiwer
 import pytest
 from tests import example_receiver
@@ -86,7 +86,7 @@ def one_call(identity: str, recording: Path, **more: Any) -> dict[str, Any]:
     platform = find()
     assert platform is not None
     audio = f"data:audio/flac;base64,{base64.b64encode(recording.read_bytes()).decode()}"
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{platform.url}/v2/{identity}/runsync?wait=200000",
         json={"input": {"audio": audio, **more}},
         headers={"Authorization": f"Bearer {platform.key}"},

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from tests.simulated import SPEAKERS, WORDS, simulated_stage, simulated_variant, spoken
 from tests.simulated import Stage as Scene
@@ -24,6 +23,7 @@ from fanscribe.contracts.errors import FanscribeError
 from fanscribe.contracts.task import Stage
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.contracts.variant import Variant
+from fanscribe.endpoint import open_http
 from fanscribe.local.faults import (
     ERROR,
     KILL_WORKER,
@@ -133,7 +133,7 @@ async def test_a_killed_worker_costs_time_and_no_words(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "fanscribe_handlers.simulated")
     spec = EndpointSpec(WORDS, command, environment, max_workers=2, ram_bytes=300 << 20, scaler_value=0.1)
     with start([spec], key="test") as running:
-        async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+        async with open_http(proxied=False) as http:
             platform = Platform(http, f"{running.url}/v2", running.key, "local")
             endpoint = DeployedEndpoint(WORDS, WORDS, variant, Workers(max=2))
             scene = Scene(running, platform, Catalogue({variant.id: variant}, (endpoint,)), None)  # type: ignore[arg-type]
@@ -403,7 +403,7 @@ async def standing_platform(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SimulatedWorker, "_output", counted)
             async with (
-                httpx.AsyncClient(timeout=60.0, trust_env=False) as http,
+                open_http(proxied=False) as http,
                 simulated_workers(running.url, running.key, [Serving(WORDS, variant, 3)]) as fleet,
             ):
                 platform = Platform(http, f"{running.url}/v2", running.key, "local")

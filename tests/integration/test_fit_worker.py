@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.catalogue import load_catalogue
@@ -52,7 +52,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
 def run(platform: RunningPlatform, name: str) -> dict[str, Any]:
     body = {"input": sample_input(load_catalogue().variant("diarize-onnx"))}
     headers = {"Authorization": f"Bearer {platform.key}"}
-    with httpx.Client(base_url=f"{platform.url}/v2/{name}", headers=headers, timeout=60) as http:
+    with httpx2.Client(base_url=f"{platform.url}/v2/{name}", headers=headers, timeout=60) as http:
         job = http.post("/run", json=body).raise_for_status().json()["id"]
         while (state := http.get(f"/status/{job}").json())["status"] not in ("COMPLETED", "FAILED"):
             time.sleep(0.05)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import yaml
 
@@ -126,7 +126,7 @@ async def test_its_orchestrator_takes_the_whole_request_in_one_call(running: str
     with recording.open("wb") as target:
         CodedRecording(60).write_flac(target)
     audio = f"data:audio/flac;base64,{base64.b64encode(recording.read_bytes()).decode()}"
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         answer = await http.post(
             f"{running}/v2/orchestrator/runsync",
             json={"input": {"audio": audio, "model": "coded-words"}},

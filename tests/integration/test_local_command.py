@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 from rich.console import Console
@@ -74,7 +74,7 @@ def test_up_status_and_down(environment: dict[str, str], detached: str, tmp_path
     assert again.returncode == 1
     assert "running already" in again.stderr
     assert (
-        httpx.get(f"{detached}/v2/whisper-base/health", headers={"Authorization": "any"}).status_code == 200
+        httpx2.get(f"{detached}/v2/whisper-base/health", headers={"Authorization": "any"}).status_code == 200
     )
     assert called(environment, "down").stdout.startswith("stopped")
     assert (
@@ -238,7 +238,7 @@ def test_nothing_is_left_after_up_and_down_twenty_times(
         running = find()
         assert running is not None
         if number % 5 == 0:
-            body = httpx.post(
+            body = httpx2.post(
                 f"{running.url}/v2/small/runsync",
                 json={"input": {}},
                 headers={"Authorization": running.key},

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -45,7 +45,7 @@ class Caller:
 
     def __init__(self, platform: RunningPlatform) -> None:
         headers = {"Authorization": f"Bearer {platform.key}"}
-        self.http = httpx.Client(base_url=platform.url, headers=headers, timeout=40)
+        self.http = httpx2.Client(base_url=platform.url, headers=headers, timeout=40)
 
     def create(self, **fields: Any) -> str:
         answer = self.http.post("/v2/serverless", json={**NEW, **fields})
@@ -255,7 +255,7 @@ def test_only_a_platform_with_a_key_creates_endpoints_that_run(tmp_path: Path) -
         found = find()
         assert found is not None
         assert (found.key, len(found.key) > 20) == (platform.key, True)
-        assert httpx.get(f"{platform.url}/v2/serverless", headers={"Authorization": "x"}).status_code == 401
+        assert httpx2.get(f"{platform.url}/v2/serverless", headers={"Authorization": "x"}).status_code == 401
     finally:
         platform.stop()
 

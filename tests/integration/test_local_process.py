@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -68,16 +68,16 @@ def until(found: Callable[[], Any], limit_s: float = 15.0) -> Any:
     return value
 
 
-def client(platform: RunningPlatform) -> httpx.Client:
-    return httpx.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60)
+def client(platform: RunningPlatform) -> httpx2.Client:
+    return httpx2.Client(base_url=platform.url, headers={"Authorization": platform.key}, timeout=60)
 
 
-def ran(http: httpx.Client, asked: Any = None, name: str = "small") -> dict[str, Any]:
+def ran(http: httpx2.Client, asked: Any = None, name: str = "small") -> dict[str, Any]:
     body: dict[str, Any] = http.post(f"/v2/{name}/runsync", json={"input": asked or {}}).json()
     return body
 
 
-def submit(http: httpx.Client, asked: Any = None, name: str = "small") -> str:
+def submit(http: httpx2.Client, asked: Any = None, name: str = "small") -> str:
     job_id: str = http.post(f"/v2/{name}/run", json={"input": asked or {}}).json()["id"]
     return job_id
 
@@ -197,7 +197,7 @@ def test_no_job_is_accepted_and_lost_while_the_platform_stops(tag: str, tmp_path
     stopped = threading.Event()
 
     def submit_until_refused() -> None:
-        with client(platform) as http, contextlib.suppress(httpx.TransportError):
+        with client(platform) as http, contextlib.suppress(httpx2.TransportError):
             while not stopped.is_set():
                 answer = http.post("/v2/small/run", json={"input": {}})
                 if answer.status_code == 503:
@@ -462,8 +462,8 @@ def test_beyond_loopback_the_key_is_needed_and_reaches_workers_but_no_log(tag: s
     ):
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        assert httpx.get(f"{url}/v2/small/health", headers={"Authorization": "other"}).status_code == 401
-        answer = httpx.post(
+        assert httpx2.get(f"{url}/v2/small/health", headers={"Authorization": "other"}).status_code == 401
+        answer = httpx2.post(
             f"{url}/v2/small/runsync",
             json={"input": {}},
             headers={"Authorization": "open-sesame", "Host": "my-machine"},

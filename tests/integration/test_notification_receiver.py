@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from tests import example_receiver
 
@@ -32,7 +32,7 @@ class Listening:
 
     def post(self, body: bytes, signature: str) -> int:
         headers = {SIGNATURE_HEADER: signature}
-        return httpx.post(self.url, content=body, headers=headers, trust_env=False).status_code
+        return httpx2.post(self.url, content=body, headers=headers, trust_env=False).status_code
 
 
 @pytest.fixture

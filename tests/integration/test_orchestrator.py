@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import runpod
 from tests.orchestrated import ORCHESTRATOR, orchestrator_spec
@@ -41,9 +41,9 @@ def platform() -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture(scope="module")
-def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
+def http(platform: RunningPlatform) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {platform.key}"}
-    with httpx.Client(base_url=platform.url, headers=headers, timeout=150, trust_env=False) as client:
+    with httpx2.Client(base_url=platform.url, headers=headers, timeout=150, trust_env=False) as client:
         yield client
 
 
@@ -55,7 +55,7 @@ def jfk(speech_dir: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def talk(speech_dir: Path, http: httpx.Client) -> str:
+def talk(speech_dir: Path, http: httpx2.Client) -> str:
     """Two people, stored with the platform."""
     answer = http.put("/objects", content=(speech_dir / "pyannote_sample.wav").read_bytes())
     return str(answer.raise_for_status().json()["url"])
@@ -102,12 +102,12 @@ def transcript_of(output: Any) -> Transcript:
     return OrchestratorOutput.model_validate(output).transcript()
 
 
-def children(http: httpx.Client) -> dict[str, dict[str, int]]:
+def children(http: httpx2.Client) -> dict[str, dict[str, int]]:
     """The jobs of the children, by their state."""
     return {name: http.get(f"/v2/{name}/health").raise_for_status().json()["jobs"] for name in CHILDREN}
 
 
-def made(http: httpx.Client) -> int:
+def made(http: httpx2.Client) -> int:
     """How many jobs the children have had and have."""
     words = ("completed", "failed", "inProgress", "inQueue")
     return sum(jobs[word] for jobs in children(http).values() for word in words)
@@ -194,7 +194,7 @@ def test_progress_is_seen_and_segments_stream_in_order(
 )
 def test_bad_input_is_refused_before_any_child_job(
     curl: Callable[..., dict[str, Any]],
-    http: httpx.Client,
+    http: httpx2.Client,
     asked: dict[str, Any],
     code: ErrorCode,
     named: str,
@@ -208,7 +208,7 @@ def test_bad_input_is_refused_before_any_child_job(
 
 
 def test_an_unknown_model_is_refused_with_those_there_are(
-    curl: Callable[..., dict[str, Any]], http: httpx.Client, jfk: str
+    curl: Callable[..., dict[str, Any]], http: httpx2.Client, jfk: str
 ) -> None:
     before = made(http)
     error = TaskError.parse(curl("runsync", {"input": {"audio": jfk, "model": "whisper-giant"}})["error"])
@@ -220,7 +220,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(
 
 
 def test_a_clip_of_one_channel(
-    curl: Callable[..., dict[str, Any]], speech_dir: Path, http: httpx.Client
+    curl: Callable[..., dict[str, Any]], speech_dir: Path, http: httpx2.Client
 ) -> None:
     stereo = http.put("/objects", content=(speech_dir / "stereo_diarization.wav").read_bytes())
     address = stereo.raise_for_status().json()["url"]
@@ -253,7 +253,7 @@ def test_the_official_sdk(sdk: Any, jfk: str) -> None:
     assert job.status() == "COMPLETED"
 
 
-def test_the_sdk_cancels_and_no_child_is_left_running(sdk: Any, http: httpx.Client, talk: str) -> None:
+def test_the_sdk_cancels_and_no_child_is_left_running(sdk: Any, http: httpx2.Client, talk: str) -> None:
     job = sdk.run({"input": {"audio": talk, "diarize": True, "cache": False}})
     until(lambda: any(jobs["inProgress"] for jobs in children(http).values()))
     job.cancel()

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.simulated import simulated_variant
 
@@ -49,7 +49,7 @@ def platform() -> Iterator[RunningPlatform]:
 class Caller:
     """A client of the platform's data plane."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient) -> None:
         self._http = http
 
     async def submit(self, body: dict[str, Any], endpoint: str = "words") -> str:
@@ -72,7 +72,7 @@ class Caller:
 @pytest.fixture
 async def caller(platform: RunningPlatform) -> AsyncIterator[Caller]:
     headers = {"Authorization": platform.key}
-    async with httpx.AsyncClient(base_url=platform.url, headers=headers, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=platform.url, headers=headers, timeout=30) as http:
         yield Caller(http)
 
 
@@ -172,7 +172,7 @@ async def test_a_clip_of_audio_by_reference_has_times_of_the_file(
 ) -> None:
     file = io.BytesIO()
     CodedRecording(60).write_flac(file)
-    async with httpx.AsyncClient(headers={"Authorization": platform.key}) as http:
+    async with httpx2.AsyncClient(headers={"Authorization": platform.key}) as http:
         stored = await http.put(f"{platform.url}/objects", content=file.getvalue())
     address = stored.raise_for_status().json()["url"]
     async with simulated_workers(platform.url, platform.key, [Serving("words", variant(), 1)]):
@@ -206,7 +206,7 @@ async def test_the_fleet_as_a_process_of_its_own(platform: RunningPlatform, call
 async def test_real_worker_processes_of_the_family_answer_the_same() -> None:
     told = DeployedEndpoint("words", "words", variant(pace=0.5), Workers(max=1))
     with start([spec_of(told)], key="test") as running:
-        async with httpx.AsyncClient(
+        async with httpx2.AsyncClient(
             base_url=running.url, headers={"Authorization": running.key}, timeout=30
         ) as http:
             caller = Caller(http)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe import Transcript
@@ -16,6 +16,7 @@ from fanscribe.contracts.job import JobState, JobStatus
 from fanscribe.contracts.task import TranscribeOutput
 from fanscribe.contracts.transcript import Segment
 from fanscribe.deploy.local import local_catalogue, local_specs
+from fanscribe.endpoint import open_http
 from fanscribe.local.process import RunningPlatform, start
 from fanscribe.pipeline.events import ignore
 from fanscribe.pipeline.platform import Platform
@@ -78,8 +79,8 @@ def platform(file: Path) -> Iterator[RunningPlatform]:
 
 
 @pytest.fixture(scope="module")
-def http(platform: RunningPlatform) -> Iterator[httpx.Client]:
-    with httpx.Client(
+def http(platform: RunningPlatform) -> Iterator[httpx2.Client]:
+    with httpx2.Client(
         base_url=f"{platform.url}/v2", headers={"Authorization": f"Bearer {platform.key}"}, timeout=120
     ) as client:
         yield client
@@ -89,7 +90,7 @@ def inline(file: Path) -> str:
     return "data:application/octet-stream;base64," + base64.b64encode(file.read_bytes()).decode()
 
 
-def posted(http: httpx.Client, endpoint: str, **body: Any) -> JobState:
+def posted(http: httpx2.Client, endpoint: str, **body: Any) -> JobState:
     answer = http.post(f"/{endpoint}/runsync", json={"input": body}).raise_for_status()
     state = JobState.model_validate(answer.json())
     while not state.status.final:
@@ -99,7 +100,7 @@ def posted(http: httpx.Client, endpoint: str, **body: Any) -> JobState:
 
 
 async def called(platform: RunningPlatform, catalogue: Catalogue, file: Path, **options: Any) -> Transcript:
-    async with httpx.AsyncClient(timeout=60.0, trust_env=False) as http:
+    async with open_http(proxied=False) as http:
         return await transcribe(
             Recording(file, file.name, None),
             make_request(diarize=True, **options),
@@ -120,7 +121,7 @@ def times(segments: list[Segment]) -> list[float]:
 
 @pytest.mark.parametrize("name", RECORDINGS)
 async def test_it_gives_the_words_and_speakers_of_the_fan_out(
-    platform: RunningPlatform, http: httpx.Client, file: Path, speech_dir: Path, name: str
+    platform: RunningPlatform, http: httpx2.Client, file: Path, speech_dir: Path, name: str
 ) -> None:
     recording, deployed = speech_dir / name, local_catalogue(file)
     fanned = await called(platform, deployed, recording, model="whisper-base")
@@ -156,7 +157,7 @@ async def test_a_plan_takes_it_where_it_is_all_there_is(
     assert transcript.speakers == ["SPEAKER_00", "SPEAKER_01"]
 
 
-def test_formats_and_bounds_are_those_of_any_engine(http: httpx.Client, speech_dir: Path) -> None:
+def test_formats_and_bounds_are_those_of_any_engine(http: httpx2.Client, speech_dir: Path) -> None:
     audio = inline(speech_dir / "pyannote_sample.wav")
     one = posted(
         http, "single", audio=audio, diarize=True, num_speakers=1, response_format="rttm", language="en"
@@ -179,7 +180,9 @@ def test_formats_and_bounds_are_those_of_any_engine(http: httpx.Client, speech_d
     assert {speaker for speaker, _ in said(plain.segments)} == {None}
 
 
-def test_a_combination_of_ones_own_times_words_with_its_aligner(http: httpx.Client, speech_dir: Path) -> None:
+def test_a_combination_of_ones_own_times_words_with_its_aligner(
+    http: httpx2.Client, speech_dir: Path
+) -> None:
     audio = inline(speech_dir / "two_cities.flac")
     aligned = TranscribeOutput.model_validate(posted(http, "timed", audio=audio, language="en").output)
     plain = TranscribeOutput.model_validate(posted(http, "words", audio=audio, language="en").output)
@@ -195,7 +198,7 @@ def test_a_combination_of_ones_own_times_words_with_its_aligner(http: httpx.Clie
 
 
 def test_a_cancelled_job_stops_both_engines(
-    platform: RunningPlatform, http: httpx.Client, speech_dir: Path
+    platform: RunningPlatform, http: httpx2.Client, speech_dir: Path
 ) -> None:
     body = {"audio": inline(speech_dir / "multilingual.mp3"), "diarize": True}
     job_id = http.post("/single/run", json={"input": body}).raise_for_status().json()["id"]

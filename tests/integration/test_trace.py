@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.orchestrated import ORCHESTRATOR, WORDS, Orchestrated, orchestrated
 from tests.simulated import simulated_stage, simulated_variant, spoken
@@ -53,7 +53,7 @@ def counted(connection: Connection) -> Counter[str]:
     """The jobs that the platform has finished, by endpoint."""
     found: Counter[str] = Counter()
     for each in connection.catalogue.endpoints:
-        answer = httpx.get(
+        answer = httpx2.get(
             f"{connection.platform.base_url}/{each.id}/health",
             headers={"Authorization": connection.platform.api_key},
             trust_env=False,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import ErrorCode, TaskError
@@ -50,7 +50,7 @@ class Endpoint:
 
     def __init__(self, platform: RunningPlatform, name: str) -> None:
         self._url = f"{platform.url}/v2/{name}"
-        self._http = httpx.Client(headers={"Authorization": f"Bearer {platform.key}"}, timeout=60)
+        self._http = httpx2.Client(headers={"Authorization": f"Bearer {platform.key}"}, timeout=60)
 
     def run(self, body: dict[str, Any]) -> str:
         answer = self._http.post(f"{self._url}/run", json={"input": body}).raise_for_status()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.scripted import Reply, Scene, ScriptedJob, Timeline, done, failed, forever, span_of, task_of
 
@@ -92,7 +92,7 @@ async def test_trying_has_an_end() -> None:
 
 
 async def test_a_refused_key_is_said_at_once() -> None:
-    scene = Scene(in_turn(done()), on_run=lambda number: httpx.Response(401))
+    scene = Scene(in_turn(done()), on_run=lambda number: httpx2.Response(401))
     with pytest.raises(AuthenticationError):
         await scene.time.run(performed(scene))
     assert scene.platform.submissions == 1
@@ -142,7 +142,7 @@ async def test_a_hedge_that_fails_leaves_the_first_job_alone() -> None:
 
 async def test_a_submission_of_unknown_fate_is_counted() -> None:
     def cut_off(number: int) -> Reply:
-        return httpx.ReadError("cut off") if number == 1 else None
+        return httpx2.ReadError("cut off") if number == 1 else None
 
     scene, tally = Scene(in_turn(done()), on_run=cut_off), Tally()
     await scene.time.run(performed(scene, tally=tally))
@@ -153,7 +153,7 @@ async def test_an_outage_of_the_platform_is_outlived() -> None:
     """Also by a single task, whose submissions are all answered with 502 for a while."""
     scene, tally = Scene(in_turn(done()), on_run=lambda number: None), Tally()
     begun = scene.time.now
-    scene.platform.on_run = lambda number: httpx.Response(502) if scene.time.now < begun + 20 else None
+    scene.platform.on_run = lambda number: httpx2.Response(502) if scene.time.now < begun + 20 else None
     await scene.time.run(performed(scene, tally=tally))
     assert (tally.attempts, tally.unconfirmed) == (4, 3)
 
@@ -421,7 +421,7 @@ class TestEarlierRuns:
 
     async def test_what_was_certainly_not_taken_is_not_counted(self, tmp_path: Path) -> None:
         scene = Scene(
-            in_turn(done()), store=FolderResults(tmp_path), on_run=lambda number: httpx.Response(413)
+            in_turn(done()), store=FolderResults(tmp_path), on_run=lambda number: httpx2.Response(413)
         )
         with pytest.raises(PayloadTooLargeError):
             await scene.time.run(performed(scene))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe import AsyncClient, Client, DeadlineError, Transcript, UsageError
@@ -30,7 +30,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     class Connected:
         catalogue = None
-        platform = Platform(httpx.AsyncClient(), "http://nowhere.invalid/v2", "key")
+        platform = Platform(httpx2.AsyncClient(), "http://nowhere.invalid/v2", "key")
 
         async def close(self) -> None:
             log.append("closed")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import (
@@ -22,41 +22,41 @@ from fanscribe.deploy.state import Desired
 
 KEY = "rpa_planted-key"
 
-Answer = httpx.Response | Exception
+Answer = httpx2.Response | Exception
 
 
 class Platform:
     """Answers in turn, the last answer for ever; keeps what was asked, and how long was slept."""
 
-    def __init__(self, *answers: Answer | Callable[[httpx.Request], httpx.Response]) -> None:
+    def __init__(self, *answers: Answer | Callable[[httpx2.Request], httpx2.Response]) -> None:
         self.answers = list(answers)
-        self.asked: list[httpx.Request] = []
+        self.asked: list[httpx2.Request] = []
         self.slept: list[float] = []
 
     def management(self) -> Management:
         async def sleep(seconds: float) -> None:
             self.slept.append(seconds)
 
-        http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
         return Management(
             http, "https://rest/v2", "https://rest/graphql", "https://data/v2", KEY, "runpod", sleep
         )
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return answer if isinstance(answer, httpx.Response) else answer(request)
+        return answer if isinstance(answer, httpx2.Response) else answer(request)
 
 
-def _problem(status: int, detail: str, *errors: str, **headers: str) -> httpx.Response:
+def _problem(status: int, detail: str, *errors: str, **headers: str) -> httpx2.Response:
     body = {"title": "No", "status": status, "detail": detail, **({"errors": list(errors)} if errors else {})}
-    return httpx.Response(status, json=body, headers=headers)
+    return httpx2.Response(status, json=body, headers=headers)
 
 
 async def test_the_key_travels_in_the_header_only() -> None:
-    platform = Platform(httpx.Response(200, json={"endpoints": []}))
+    platform = Platform(httpx2.Response(200, json={"endpoints": []}))
     await platform.management().get("serverless")
     (request,) = platform.asked
     assert request.headers["Authorization"] == f"Bearer {KEY}"
@@ -65,34 +65,34 @@ async def test_the_key_travels_in_the_header_only() -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    "first", [httpx.Response(500, text="oops"), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")]
+    "first", [httpx2.Response(500, text="oops"), httpx2.ReadTimeout("slow"), httpx2.ConnectError("refused")]
 )
 async def test_what_can_be_repeated_is_repeated(method: str, first: Answer) -> None:
-    platform = Platform(first, httpx.Response(200, json={"ok": True}))
+    platform = Platform(first, httpx2.Response(200, json={"ok": True}))
     assert await platform.management().rest(method, "serverless/x", {}) == {"ok": True}
     assert len(platform.asked) == 2
 
 
-@pytest.mark.parametrize("first", [httpx.Response(500, text="oops"), httpx.ReadTimeout("slow")])
+@pytest.mark.parametrize("first", [httpx2.Response(500, text="oops"), httpx2.ReadTimeout("slow")])
 async def test_a_creation_of_unknown_fate_is_not_repeated(first: Answer) -> None:
-    platform = Platform(first, httpx.Response(201, json={}))
+    platform = Platform(first, httpx2.Response(201, json={}))
     with pytest.raises(TransportError, match="POST serverless"):
         await platform.management().rest("POST", "serverless", {})
     assert len(platform.asked) == 1
 
 
 @pytest.mark.parametrize(
-    "first", [_problem(429, "slow down", **{"Retry-After": "7"}), httpx.ConnectError("refused")]
+    "first", [_problem(429, "slow down", **{"Retry-After": "7"}), httpx2.ConnectError("refused")]
 )
 async def test_a_creation_that_did_nothing_is_repeated(first: Answer) -> None:
-    platform = Platform(first, httpx.Response(201, json={"id": "x"}))
+    platform = Platform(first, httpx2.Response(201, json={"id": "x"}))
     assert await platform.management().rest("POST", "serverless", {}) == {"id": "x"}
-    if isinstance(first, httpx.Response):
+    if isinstance(first, httpx2.Response):
         assert platform.slept == [7.0]
 
 
 async def test_a_platform_that_stays_down_is_given_up() -> None:
-    platform = Platform(httpx.Response(503, text="down"))
+    platform = Platform(httpx2.Response(503, text="down"))
     with pytest.raises(TransportError, match=r"GET serverless: down \(HTTP 503\)"):
         await platform.management().get("serverless")
     assert len(platform.asked) == ATTEMPTS
@@ -117,7 +117,7 @@ async def test_an_hour_of_waiting_is_not_waited_for() -> None:
     ],
 )
 def test_what_a_429_asks_for(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(httpx.Headers(headers), now=lambda: 60.0) == seconds
+    assert retry_after(httpx2.Headers(headers), now=lambda: 60.0) == seconds
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_what_a_429_asks_for(headers: dict[str, str], seconds: float | None) -> 
             PlatformError,
             "workers.max: must be at least 1; additional properties 'x' (HTTP 422)",
         ),
-        (httpx.Response(400, text="<html>bad</html>"), PlatformError, "<html>bad</html> (HTTP 400)"),
-        (httpx.Response(400, json={"error": "not allowed"}), PlatformError, "not allowed (HTTP 400)"),
+        (httpx2.Response(400, text="<html>bad</html>"), PlatformError, "<html>bad</html> (HTTP 400)"),
+        (httpx2.Response(400, json={"error": "not allowed"}), PlatformError, "not allowed (HTTP 400)"),
     ],
 )
 async def test_a_refusal_is_one_sentence_with_the_field(
-    response: httpx.Response, kind: type[Exception], words: str
+    response: httpx2.Response, kind: type[Exception], words: str
 ) -> None:
     platform = Platform(response)
     with pytest.raises(kind) as caught:
@@ -157,7 +157,7 @@ async def test_an_echoed_key_is_not_repeated() -> None:
     with pytest.raises(PlatformError) as caught:
         await platform.management().rest("PATCH", "serverless/x", {})
     assert KEY not in str(caught.value)
-    platform = Platform(httpx.Response(200, json={"errors": [{"message": f"key {KEY} is odd"}]}))
+    platform = Platform(httpx2.Response(200, json={"errors": [{"message": f"key {KEY} is odd"}]}))
     with pytest.raises(PlatformError) as caught:
         await platform.management().graphql("query", {}, repeat=True)
     assert KEY not in str(caught.value)
@@ -165,7 +165,7 @@ async def test_an_echoed_key_is_not_repeated() -> None:
 
 async def test_an_answer_that_is_not_json_is_named() -> None:
     with pytest.raises(AnswerError, match="GET serverless was answered with something that is not JSON"):
-        await Platform(httpx.Response(200, text="<html>")).management().get("serverless")
+        await Platform(httpx2.Response(200, text="<html>")).management().get("serverless")
 
 
 async def test_no_key_and_a_key_with_a_line_break_are_refused() -> None:
@@ -192,8 +192,8 @@ async def test_other_addresses_of_the_platform() -> None:
     )
 
 
-def _graphql(data: dict[str, object] | None, *errors: str) -> httpx.Response:
-    return httpx.Response(200, json={"data": data, "errors": [{"message": each} for each in errors]})
+def _graphql(data: dict[str, object] | None, *errors: str) -> httpx2.Response:
+    return httpx2.Response(200, json={"data": data, "errors": [{"message": each} for each in errors]})
 
 
 async def test_cached_models_are_read_for_all_endpoints_at_once() -> None:
@@ -211,12 +211,12 @@ async def test_cached_models_are_read_for_all_endpoints_at_once() -> None:
     "answer",
     [
         _graphql(None, 'Cannot query field "modelReferences" on type "Endpoint".'),
-        httpx.Response(400, json={"errors": [{"message": "Cannot query field"}]}),
-        httpx.Response(410, json={"detail": "GraphQL is retired"}),
+        httpx2.Response(400, json={"errors": [{"message": "Cannot query field"}]}),
+        httpx2.Response(410, json={"detail": "GraphQL is retired"}),
         _graphql({"myself": None}),
     ],
 )
-async def test_a_graphql_that_does_not_tell_leaves_the_models_unknown(answer: httpx.Response) -> None:
+async def test_a_graphql_that_does_not_tell_leaves_the_models_unknown(answer: httpx2.Response) -> None:
     told = await read_models(Platform(answer).management())
     assert told.models is None
     assert told.why.startswith("cached models cannot be read back: ")
@@ -239,16 +239,16 @@ async def test_saving_a_model_of_an_endpoint_that_is_gone() -> None:
         await write_model(Platform(_graphql({"myself": {"endpoints": []}})).management(), "a", ["m"])
 
 
-def _account_answer(request: httpx.Request) -> httpx.Response:
+def _account_answer(request: httpx2.Request) -> httpx2.Response:
     path = request.url.path
     if path == "/graphql":
         return _graphql({"myself": {"endpoints": []}})
     if path == "/v2/catalog/gpus":
         price = {"secure": 1.0, "community": 1.0, "serverless": 1.1}
-        return httpx.Response(200, json={"gpus": [{"id": "x", "pool": "ADA_24", "price": price}]})
+        return httpx2.Response(200, json={"gpus": [{"id": "x", "pool": "ADA_24", "price": price}]})
     if path == "/v2/serverless":
         listed = [{"id": f"e{number}", "name": f"e{number}"} for number in range(50)]
-        return httpx.Response(200, json={"endpoints": listed})
+        return httpx2.Response(200, json={"endpoints": listed})
     identity = path.rpartition("/")[2]
     whole = {
         "id": identity,
@@ -258,7 +258,7 @@ def _account_answer(request: httpx.Request) -> httpx.Response:
         "workers": {"min": 0, "max": 1},
     }
     scaling = {"type": "REQUEST_COUNT", "requestCount": 4}
-    return httpx.Response(
+    return httpx2.Response(
         200, json={**whole, "scaling": scaling, "gpu": {"pools": ["ADA_24"]}, "timeout": 1000}
     )
 

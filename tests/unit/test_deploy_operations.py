@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.catalogue import DeployedEndpoint, load_catalogue
@@ -45,19 +45,19 @@ class Memory:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
-        self.asked: list[httpx.Request] = []
+        self.asked: list[httpx2.Request] = []
 
     def management(self) -> Management:
-        http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
         return Management(http, "https://rest/v2", "https://rest/graphql", "https://data/v2", "key", "runpod")
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request)
         name = request.url.path.rpartition("/")[2].replace("-", "_")
-        found = self.answers.get(name, httpx.Response(404, json={"detail": f"no {name}"}))
+        found = self.answers.get(name, httpx2.Response(404, json={"detail": f"no {name}"}))
         if isinstance(found, list):
             found = found.pop(0) if len(found) > 1 else found[0]
-        return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
+        return found if isinstance(found, httpx2.Response) else httpx2.Response(200, json=found)
 
 
 @pytest.fixture
@@ -140,11 +140,11 @@ async def test_workers_that_do_not_come_up_are_named_at_the_deadline() -> None:
     assert "1 unhealthy; `fanscribe logs` shows why" in str(errors["asr"])
 
 
-def _events(*lines: str) -> httpx.Response:
+def _events(*lines: str) -> httpx2.Response:
     text = "".join(
         f"id: 1\ndata: {json.dumps({'source': 'container', 'line': each, 'ts': 't'})}\n\n" for each in lines
     )
-    return httpx.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
+    return httpx2.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
 
 
 async def test_status_tells_workers_queue_release_price_and_last_error(desired: Desired) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import UsageError
@@ -66,18 +66,18 @@ def test_the_parts_of_an_image_reference(image: str, parts: Reference) -> None:
     assert parse(image) == parts
 
 
-def _registry(status: int, *, token: bool = True) -> httpx.AsyncClient:
-    def answer(request: httpx.Request) -> httpx.Response:
+def _registry(status: int, *, token: bool = True) -> httpx2.AsyncClient:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.host == "auth.example":
             assert dict(request.url.params) == {"service": "r", "scope": "repository:acme/x:pull"}
-            return httpx.Response(200, json={"token": "anonymous"} if token else {})
+            return httpx2.Response(200, json={"token": "anonymous"} if token else {})
         if request.headers.get("Authorization") != "Bearer anonymous":
             challenge = 'Bearer realm="https://auth.example/token",service="r",scope="repository:acme/x:pull"'
-            return httpx.Response(401, headers={"WWW-Authenticate": challenge})
+            return httpx2.Response(401, headers={"WWW-Authenticate": challenge})
         assert request.method == "HEAD"
-        return httpx.Response(status)
+        return httpx2.Response(status)
 
-    return httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +90,18 @@ async def test_a_registry_is_asked_with_the_token_that_it_gives_to_anybody(statu
 async def test_a_registry_that_gives_no_token_or_no_answer_leaves_it_unknown() -> None:
     assert await image_exists(_registry(200, token=False), "registry.example/acme/x:1") is Found.UNKNOWN
 
-    def down(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no route")
+    def down(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("no route")
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(down)) as http:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(down)) as http:
         assert await image_exists(http, "registry.example/acme/x:1") is Found.UNKNOWN
 
 
 async def test_a_missing_image_stops_the_deployment_and_an_untold_one_is_noted(tmp_path: Path) -> None:
     plan = make_plan(_desired(tmp_path), Account(()))
 
-    def http(status: int) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(status)))
+    def http(status: int) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(lambda request: httpx2.Response(status)))
 
     with pytest.raises(
         UsageError, match=r"image registry\.example/acme/fanscribe-whisper:1: its registry has no such"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import (
@@ -18,7 +18,7 @@ from fanscribe.contracts.errors import (
 from fanscribe.contracts.job import JobStatus
 from fanscribe.endpoint import ATTEMPTS, REQUEST_LIMIT_BYTES, Endpoint, retry_after
 
-Answers = Callable[[httpx.Request], httpx.Response]
+Answers = Callable[[httpx2.Request], httpx2.Response]
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +27,15 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _endpoint(answers: Answers) -> Endpoint:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(answers))
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(answers))
     return Endpoint(http, "http://platform/v2/", "ep", "secret")
 
 
-def _once_then(first: httpx.Response | Exception, log: list[httpx.Request]) -> Answers:
-    def answer(request: httpx.Request) -> httpx.Response:
+def _once_then(first: httpx2.Response | Exception, log: list[httpx2.Request]) -> Answers:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         log.append(request)
         if len(log) > 1:
-            return httpx.Response(200, json={"id": "j", "status": "IN_QUEUE"})
+            return httpx2.Response(200, json={"id": "j", "status": "IN_QUEUE"})
         if isinstance(first, Exception):
             raise first
         return first
@@ -44,8 +44,8 @@ def _once_then(first: httpx.Response | Exception, log: list[httpx.Request]) -> A
 
 
 async def test_a_job_is_submitted_with_key_and_policy() -> None:
-    log: list[httpx.Request] = []
-    endpoint = _endpoint(_once_then(httpx.Response(200, json={"id": "j", "status": "IN_QUEUE"}), log))
+    log: list[httpx2.Request] = []
+    endpoint = _endpoint(_once_then(httpx2.Response(200, json={"id": "j", "status": "IN_QUEUE"}), log))
     state = await endpoint.submit({"audio": "x"}, {"ttl": 10_000})
     assert state.status is JobStatus.IN_QUEUE
     (request,) = log
@@ -68,7 +68,7 @@ async def test_a_job_is_submitted_with_key_and_policy() -> None:
     ],
 )
 async def test_every_refusal_has_its_class_and_hides_the_key(status: int, kind: type[FanscribeError]) -> None:
-    endpoint = _endpoint(lambda _request: httpx.Response(status, text="no"))
+    endpoint = _endpoint(lambda _request: httpx2.Response(status, text="no"))
     with pytest.raises(kind) as caught:
         await endpoint.status("j")
     assert type(caught.value) is kind
@@ -78,26 +78,26 @@ async def test_every_refusal_has_its_class_and_hides_the_key(status: int, kind: 
 
 @pytest.mark.parametrize(
     "first",
-    [httpx.Response(500), httpx.Response(429), httpx.ReadTimeout("slow"), httpx.ConnectError("refused")],
+    [httpx2.Response(500), httpx2.Response(429), httpx2.ReadTimeout("slow"), httpx2.ConnectError("refused")],
 )
-async def test_reading_is_repeated(first: httpx.Response | Exception) -> None:
-    log: list[httpx.Request] = []
+async def test_reading_is_repeated(first: httpx2.Response | Exception) -> None:
+    log: list[httpx2.Request] = []
     assert (await _endpoint(_once_then(first, log)).status("j")).id == "j"
     assert len(log) == 2
 
 
 @pytest.mark.parametrize(
-    "first", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.Response(429)]
+    "first", [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow"), httpx2.Response(429)]
 )
-async def test_a_submission_that_never_arrived_is_repeated(first: httpx.Response | Exception) -> None:
-    log: list[httpx.Request] = []
+async def test_a_submission_that_never_arrived_is_repeated(first: httpx2.Response | Exception) -> None:
+    log: list[httpx2.Request] = []
     await _endpoint(_once_then(first, log)).submit({})
     assert len(log) == 2
 
 
-@pytest.mark.parametrize("first", [httpx.ReadTimeout("slow"), httpx.ReadError("cut"), httpx.Response(502)])
-async def test_a_submission_that_may_have_arrived_is_not_repeated(first: httpx.Response | Exception) -> None:
-    log: list[httpx.Request] = []
+@pytest.mark.parametrize("first", [httpx2.ReadTimeout("slow"), httpx2.ReadError("cut"), httpx2.Response(502)])
+async def test_a_submission_that_may_have_arrived_is_not_repeated(first: httpx2.Response | Exception) -> None:
+    log: list[httpx2.Request] = []
     with pytest.raises(TransportError):
         await _endpoint(_once_then(first, log)).submit({})
     assert len(log) == 1
@@ -106,9 +106,9 @@ async def test_a_submission_that_may_have_arrived_is_not_repeated(first: httpx.R
 async def test_repeating_has_an_end() -> None:
     calls: list[int] = []
 
-    def answer(_request: httpx.Request) -> httpx.Response:
+    def answer(_request: httpx2.Request) -> httpx2.Response:
         calls.append(1)
-        return httpx.Response(503)
+        return httpx2.Response(503)
 
     with pytest.raises(TransportError):
         await _endpoint(answer).status("j")
@@ -116,7 +116,7 @@ async def test_repeating_has_an_end() -> None:
 
 
 async def test_too_large_a_request_is_refused_before_it_is_sent() -> None:
-    def answer(_request: httpx.Request) -> httpx.Response:
+    def answer(_request: httpx2.Request) -> httpx2.Response:
         raise AssertionError("nothing may be sent")
 
     with pytest.raises(PayloadTooLargeError):
@@ -126,7 +126,7 @@ async def test_too_large_a_request_is_refused_before_it_is_sent() -> None:
 @pytest.mark.parametrize("body", [b"<html>", b'{"status": "COMPLETED"}', b'{"id": "j", "status": "NEW"}'])
 async def test_an_answer_that_is_no_job_state_is_an_error(body: bytes) -> None:
     with pytest.raises(AnswerError):
-        await _endpoint(lambda _request: httpx.Response(200, content=body)).status("j")
+        await _endpoint(lambda _request: httpx2.Response(200, content=body)).status("j")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.scripted import Reply, Scene, ScriptedJob, Timeline, deployed, done, failed, forever, span_of
 
@@ -170,7 +170,7 @@ async def test_a_later_run_pays_nothing_whatever_was_asked_in_which_language(tmp
 
 
 async def test_a_refused_key_ends_everything_at_once() -> None:
-    run = Run(heard(*["de"] * CHUNKS), on_run=lambda number: httpx.Response(401))
+    run = Run(heard(*["de"] * CHUNKS), on_run=lambda number: httpx2.Response(401))
     with pytest.raises(AuthenticationError):
         await run.outcomes()
     assert run.scene.platform.submissions <= 3

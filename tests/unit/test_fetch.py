@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import AudioError, AudioRefusedError, AudioUnreachableError, StoppedError
@@ -168,8 +168,8 @@ def test_each_redirect_is_checked_again(server: Server, policy: FetchPolicy, pla
     assert "s3cret" not in str(caught.value)
 
 
-def answering(routes: dict[str, httpx.Response]) -> httpx.MockTransport:
-    return httpx.MockTransport(lambda request: routes[f"{request.url.scheme}:{request.headers['host']}"])
+def answering(routes: dict[str, httpx2.Response]) -> httpx2.MockTransport:
+    return httpx2.MockTransport(lambda request: routes[f"{request.url.scheme}:{request.headers['host']}"])
 
 
 def public(host: str, port: int) -> list[str]:
@@ -177,7 +177,7 @@ def public(host: str, port: int) -> list[str]:
 
 
 def test_a_redirect_from_outside_never_leads_into_an_allowed_origin(server: Server) -> None:
-    inside = httpx.Response(302, headers={"Location": f"{server.origin}/talk.mp3"})
+    inside = httpx2.Response(302, headers={"Location": f"{server.origin}/talk.mp3"})
     policy = FetchPolicy(allow_http=True, allowed_origins=(server.origin,))
     transport = answering({"http:talks.example": inside})
     with pytest.raises(AudioRefusedError, match="into this machine"):
@@ -186,7 +186,7 @@ def test_a_redirect_from_outside_never_leads_into_an_allowed_origin(server: Serv
 
 
 def test_https_is_never_left_for_http() -> None:
-    plain = httpx.Response(302, headers={"Location": "http://talks.example/b"})
+    plain = httpx2.Response(302, headers={"Location": "http://talks.example/b"})
     policy = FetchPolicy(allow_http=True)
     transport = answering({"https:talks.example": plain})
     with pytest.raises(AudioRefusedError, match="only https is followed"):
@@ -392,7 +392,7 @@ def test_the_certificate_is_checked_by_name_although_the_address_is_pinned(tmp_p
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            with httpx.HTTPTransport(verify=trusting) as transport:
+            with httpx2.HTTPTransport(verify=trusting) as transport:
                 for name in ("talks.example", "others.example"):
                     url = f"https://{name}:{server.server_port}/talk.mp3"
                     target = io.BytesIO()

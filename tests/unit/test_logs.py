@@ -113,7 +113,7 @@ def test_what_people_said_is_only_counted_unless_asked_for() -> None:
 def test_addresses_that_are_called_are_not_logged() -> None:
     written = io.StringIO()
     logs.configure({}, written)
-    logging.getLogger("httpx").info("HTTP Request: GET https://bucket/key?X-Amz-Signature=secret")
+    logging.getLogger("httpx2").info("HTTP Request: GET https://bucket/key?X-Amz-Signature=secret")
     assert written.getvalue() == ""
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import ErrorCode, TaskError, UsageError
@@ -30,19 +30,19 @@ URL = "https://hooks.example.com/told/by-token?key=private"
 NOW = 1_700_000_000
 
 
-class Receiver(httpx.AsyncBaseTransport):
+class Receiver(httpx2.AsyncBaseTransport):
     """Answers with these statuses one after the other, an exception is raised; the last one stays."""
 
     def __init__(self, *answers: int | Exception) -> None:
         self.answers = list(answers)
-        self.requests: list[httpx.Request] = []
+        self.requests: list[httpx2.Request] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return httpx.Response(answer, headers={"Location": "https://elsewhere.example.com/"})
+        return httpx2.Response(answer, headers={"Location": "https://elsewhere.example.com/"})
 
 
 class Waits:
@@ -56,7 +56,7 @@ class Waits:
 
 
 def notifier(
-    receiver: httpx.AsyncBaseTransport,
+    receiver: httpx2.AsyncBaseTransport,
     resolver: Callable[[str, int], list[str]] = lambda host, port: [PUBLIC],
     *,
     secret: str | None = SECRET,
@@ -129,7 +129,7 @@ def test_only_events_that_are_asked_for_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [500, 503, 429, 408, httpx.ReadError("gone"), httpx.ConnectError("refused")]
+    "first", [500, 503, 429, 408, httpx2.ReadError("gone"), httpx2.ConnectError("refused")]
 )
 def test_what_may_pass_is_tried_again_with_the_same_event(first: int | Exception) -> None:
     receiver, waits = Receiver(first, first, 200), Waits()
@@ -139,7 +139,7 @@ def test_what_may_pass_is_tried_again_with_the_same_event(first: int | Exception
     assert len(waits.seconds) == 2
 
 
-@pytest.mark.parametrize("first", [httpx.ConnectError("refused"), httpx.ConnectTimeout("silent")])
+@pytest.mark.parametrize("first", [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("silent")])
 def test_an_address_that_takes_no_connection_leaves_the_others(first: Exception) -> None:
     receiver, waits = Receiver(first, 200), Waits()
     who = notifier(receiver, lambda host, port: ["2606:2800:21f:cb07::1", PUBLIC], sleep=waits)
@@ -177,8 +177,8 @@ def test_a_receiver_that_stays_down_is_given_up_with_a_warning_that_hides_its_pa
 
 
 def test_a_receiver_that_never_answers_costs_a_bounded_time() -> None:
-    class Silent(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    class Silent(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             await asyncio.Event().wait()
             raise AssertionError("unreachable")
 
@@ -197,13 +197,13 @@ def test_anything_else_is_a_warning_too() -> None:
 
 
 def test_the_next_address_is_tried_where_the_first_has_no_connection() -> None:
-    receiver = Receiver(httpx.ConnectError("refused"), 200)
+    receiver = Receiver(httpx2.ConnectError("refused"), 200)
     assert tell(notifier(receiver, lambda host, port: ["2606:4700::1", PUBLIC])) is None
     assert [each.url.host for each in receiver.requests] == ["2606:4700::1", PUBLIC]
 
 
 def test_a_certificate_that_cannot_be_trusted_is_final() -> None:
-    receiver = Receiver(httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] no"))
+    receiver = Receiver(httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] no"))
     warning = tell(notifier(receiver))
     assert warning is not None
     assert "certificate" in warning

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.objects import ObjectStore
@@ -13,12 +13,12 @@ async def test_an_object_goes_away_at_the_address_that_we_know(tmp_path: Path) -
     """Workers in containers know the platform by a name that the client's machine does not have."""
     seen: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
         seen.append(f"{request.method} {request.url}")
-        return httpx.Response(201, json={"url": "http://platform:8008/objects/abc"})
+        return httpx2.Response(201, json={"url": "http://platform:8008/objects/abc"})
 
     (tmp_path / "a").write_bytes(b"x")
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
         store = ObjectStore(http, "http://127.0.0.1:8008", "key")
         address = await store.put(tmp_path / "a")
         await store.delete(address)
@@ -32,22 +32,22 @@ async def test_a_cancelled_upload_is_taken_back(tmp_path: Path, whole: bool) -> 
     seen: list[str] = []
     reached, go_on = asyncio.Event(), asyncio.Event()
 
-    class Transport(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    class Transport(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             if request.method == "DELETE":
                 seen.append(str(request.url))
-                return httpx.Response(204)
-            assert isinstance(request.stream, httpx.AsyncByteStream)
+                return httpx2.Response(204)
+            assert isinstance(request.stream, httpx2.AsyncByteStream)
             async for _ in request.stream:
                 if not whole:
                     break
             reached.set()
             await go_on.wait()
-            return httpx.Response(201, json={"url": "http://p/objects/abc"})
+            return httpx2.Response(201, json={"url": "http://p/objects/abc"})
 
     (tmp_path / "a").write_bytes(bytes(3 << 20))
     shares: list[float] = []
-    async with httpx.AsyncClient(transport=Transport()) as http:
+    async with httpx2.AsyncClient(transport=Transport()) as http:
         putting = asyncio.ensure_future(
             ObjectStore(http, "http://p", "key").put(tmp_path / "a", shares.append)
         )

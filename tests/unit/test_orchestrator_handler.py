@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.scripted import deployed, output
 
@@ -48,27 +48,27 @@ class Endpoints:
         self.cancelled: list[str] = []
         self.refuses = False
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         operation, *job = request.url.path.split("/")[3:]
         if self.refuses and operation == "run":
-            return httpx.Response(401, text=f"the key {KEY} is none of ours")
+            return httpx2.Response(401, text=f"the key {KEY} is none of ours")
         match operation:
             case "run":
                 self.submitted.append(json.loads(request.content)["input"])
-                return httpx.Response(200, json={"id": f"j{len(self.submitted)}", "status": "IN_QUEUE"})
+                return httpx2.Response(200, json={"id": f"j{len(self.submitted)}", "status": "IN_QUEUE"})
             case "status":
-                return httpx.Response(200, json={"id": job[0], **self.status})
+                return httpx2.Response(200, json={"id": job[0], **self.status})
             case "cancel":
                 self.cancelled.append(job[0])
-                return httpx.Response(200, json={"id": job[0], "status": "CANCELLED"})
+                return httpx2.Response(200, json={"id": job[0], "status": "CANCELLED"})
             case _:
-                return httpx.Response(200, json={"jobs": {}, "workers": {"ready": 1}})
+                return httpx2.Response(200, json={"jobs": {}, "workers": {"ready": 1}})
 
 
 def orchestrator(endpoints: Endpoints, place: Place | None = None, **settings: Any) -> Orchestrator:
     endpoint = deployed()
     catalogue = Catalogue({endpoint.variant.id: endpoint.variant}, (endpoint,))
-    http = httpx.AsyncClient(transport=httpx.MockTransport(endpoints))
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(endpoints))
     store = place.store if place is not None else None
     platform = Platform(http, "https://p/v2", KEY, "local", results=store, sharing=Sharing(2))
     return Orchestrator(Settings("https://p/v2", KEY, catalogue, **settings), platform, place=place)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 
 from fanscribe.catalogue import Catalogue, DeployedEndpoint, load_catalogue
 from fanscribe.contracts.errors import TaskError
@@ -20,7 +20,7 @@ API_KEY = "rpa_the-key-of-the-account"
 TONE = f"data:audio/wav;base64,{base64.b64encode(tone()).decode()}"
 NOTIFY = {"url": "https://hooks.example.com/x", "events": ["started", "completed", "failed", "cancelled"]}
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Answer = Callable[[httpx2.Request], httpx2.Response]
 
 
 class Scene:
@@ -34,12 +34,12 @@ class Scene:
         endpoint = DeployedEndpoint("asr", "id-asr", variants["whisper-base"])
         settings = Settings("https://data/v2", API_KEY, Catalogue(variants, (endpoint,)))
         platform = Platform(
-            httpx.AsyncClient(transport=httpx.MockTransport(self._child)), settings.base_url, API_KEY
+            httpx2.AsyncClient(transport=httpx2.MockTransport(self._child)), settings.base_url, API_KEY
         )
         notifier = Notifier(
             secret,
             resolver=lambda host, port: ["93.184.215.14"],
-            transport=httpx.MockTransport(self._receive),
+            transport=httpx2.MockTransport(self._receive),
         )
         self.orchestrator = Orchestrator(settings, platform, notifier=notifier)
 
@@ -50,13 +50,13 @@ class Scene:
     async def handle(self, **asked: Any) -> dict[str, Any]:
         return await self.orchestrator.handle({"id": "job-1", "input": asked})
 
-    def _child(self, request: httpx.Request) -> httpx.Response:
+    def _child(self, request: httpx2.Request) -> httpx2.Response:
         self.calls.append(request.url.path.removeprefix("/v2/id-asr/").partition("/")[0])
         return self._answer(request)
 
-    def _receive(self, request: httpx.Request) -> httpx.Response:
+    def _receive(self, request: httpx2.Request) -> httpx2.Response:
         self.told.append(json.loads(request.content))
-        return httpx.Response(204)
+        return httpx2.Response(204)
 
 
 async def until(found: Callable[[], bool]) -> None:
@@ -65,15 +65,15 @@ async def until(found: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def job(status: str, **more: Any) -> httpx.Response:
-    return httpx.Response(200, json={"id": "child-1", "status": status, **more})
+def job(status: str, **more: Any) -> httpx2.Response:
+    return httpx2.Response(200, json={"id": "child-1", "status": status, **more})
 
 
-def waits(request: httpx.Request) -> httpx.Response:
+def waits(request: httpx2.Request) -> httpx2.Response:
     return job("CANCELLED" if "/cancel/" in request.url.path else "IN_QUEUE")
 
 
-def speaks(request: httpx.Request) -> httpx.Response:
+def speaks(request: httpx2.Request) -> httpx2.Response:
     output = {"text": "hello", "language": "en", "duration": 2.0, "variant": "whisper-base"}
     output["segments"] = [{"start": 0.0, "end": 1.0, "text": "hello"}]
     return job("COMPLETED", output=output)

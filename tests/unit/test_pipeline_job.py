@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.scripted import Scene, Timeline, done, forever, output
 
@@ -108,21 +108,21 @@ async def test_an_outage_is_waited_for_but_not_for_ever() -> None:
 
 
 async def test_a_platform_that_asks_to_slow_down_is_asked_again() -> None:
-    def busy(number: int) -> httpx.Response | None:
-        return httpx.Response(429) if number <= 12 else None
+    def busy(number: int) -> httpx2.Response | None:
+        return httpx2.Response(429) if number <= 12 else None
 
     scene = scene_of(done(), on_run=busy)
     await scene.time.run(sent(scene))
     assert len(scene.platform.jobs) == 1
-    scene = scene_of(done(), on_run=lambda number: httpx.Response(429))
+    scene = scene_of(done(), on_run=lambda number: httpx2.Response(429))
     with pytest.raises(RateLimitedError):
         await scene.time.run(sent(scene))
 
 
 @pytest.mark.parametrize(
-    "reply", [httpx.Response(500), httpx.ReadError("cut off"), httpx.Response(200, text="?")]
+    "reply", [httpx2.Response(500), httpx2.ReadError("cut off"), httpx2.Response(200, text="?")]
 )
-async def test_a_submission_of_unknown_fate_is_not_repeated(reply: httpx.Response | Exception) -> None:
+async def test_a_submission_of_unknown_fate_is_not_repeated(reply: httpx2.Response | Exception) -> None:
     scene = scene_of(done(), on_run=lambda number: reply)
     with pytest.raises(UnconfirmedError, match="whether the job was taken is not known"):
         await scene.time.run(sent(scene))
@@ -130,7 +130,7 @@ async def test_a_submission_of_unknown_fate_is_not_repeated(reply: httpx.Respons
 
 
 async def test_what_never_arrived_is_sent_again() -> None:
-    refused = [httpx.ConnectError("refused"), httpx.PoolTimeout("no connection is free")]
+    refused = [httpx2.ConnectError("refused"), httpx2.PoolTimeout("no connection is free")]
     scene = scene_of(done(), on_run=lambda number: refused[number - 1] if number <= 2 else None)
     await scene.time.run(sent(scene))
     assert scene.platform.submissions == 3

@@ -13,7 +13,7 @@ HEAVY = (
     "boto3",
     "av",
     "numpy",
-    "httpx",
+    "httpx2",
     "pydantic",
     "typer",
     "starlette",
@@ -38,7 +38,7 @@ def test_the_list_and_the_homes_agree() -> None:
     [
         ("import fanscribe", HEAVY),
         ("from fanscribe import Client", ("torch", "runpod", "boto3", "starlette", "uvicorn", "typer")),
-        ("import fanscribe.cli", ("torch", "runpod", "boto3", "av", "numpy", "httpx", "pydantic")),
+        ("import fanscribe.cli", ("torch", "runpod", "boto3", "av", "numpy", "httpx2", "pydantic")),
         ("import fanscribe.local.process", ("starlette", "uvicorn", "fanscribe.contracts", "pydantic")),
     ],
 )

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from tests.scripted import Reply, ScriptedJob, ScriptedPlatform, Time, Timeline, failed, forever
 
@@ -104,7 +104,7 @@ class Hosted:
         self.time = Time()
         self.platform = ScriptedPlatform(self.time, script, on_run)
         self.events: list[Event] = []
-        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self.platform))
+        self.http = httpx2.AsyncClient(transport=httpx2.MockTransport(self.platform))
         endpoint = Endpoint(self.http, "http://p/v2", "orch", "k")
         self.remote = Remote(endpoint, store, Calls(self.time.sleep, self.time.clock), lambda: "the-key")
 
@@ -258,7 +258,7 @@ async def test_a_lost_job_is_sent_again_with_the_same_key(lost: str) -> None:
         return scripts[lost] if job.id == "j1" and lost != "unconfirmed" else completed()
 
     def broken(number: int) -> Reply:
-        return httpx.ReadTimeout("broke") if number == 1 else None
+        return httpx2.ReadTimeout("broke") if number == 1 else None
 
     hosted = Hosted(script, on_run=broken if lost == "unconfirmed" else lambda number: None)
     transcript = await hosted.call()

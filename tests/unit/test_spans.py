@@ -5,7 +5,7 @@ import base64
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from fanscribe.contracts.errors import PayloadTooLargeError
@@ -25,20 +25,20 @@ class Store:
         self.puts = 0
         self.breaks = breaks
 
-    async def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "PUT":
             await asyncio.sleep(0)
             self.puts += 1
             address = f"http://p/objects/{self.puts}"
             self.held[address] = await request.aread()
-            return httpx.Response(200, json={"url": address})
+            return httpx2.Response(200, json={"url": address})
         if self.breaks:
-            raise httpx.ReadError("broken")
+            raise httpx2.ReadError("broken")
         self.held.pop(str(request.url), None)
-        return httpx.Response(200)
+        return httpx2.Response(200)
 
     def objects(self) -> ObjectStore:
-        return ObjectStore(httpx.AsyncClient(transport=httpx.MockTransport(self)), "http://p", "k")
+        return ObjectStore(httpx2.AsyncClient(transport=httpx2.MockTransport(self)), "http://p", "k")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
+import httpx2
 
 from fanscribe.contracts.errors import FanscribeError, NotFoundError, PlatformError, UsageError
 from fanscribe.deploy.cached_model import read_models
@@ -15,7 +15,7 @@ from fanscribe.deploy.wire import live_endpoint, live_volume
 from fanscribe.endpoint import RUNPOD_URL
 
 _AT_ONCE = 10
-_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 
 
 async def read_account(management: Management, desired: Desired | None = None) -> Account:
@@ -72,7 +72,7 @@ def runpod(key: str | None, environment: Mapping[str, str] = os.environ) -> Mana
         raise UsageError("the API key (RUNPOD_API_KEY) holds characters that no key has: copy it again")
     graphql = environment.get("RUNPOD_API_BASE_URL")
     return Management(
-        http=httpx.AsyncClient(timeout=_TIMEOUT),
+        http=httpx2.AsyncClient(timeout=_TIMEOUT),
         rest_url=environment.get("RUNPOD_REST_V2_API_URL", RUNPOD_REST_URL).rstrip("/"),
         graphql_url=f"{graphql.rstrip('/')}/graphql" if graphql else RUNPOD_GRAPHQL_URL,
         data_url=environment.get("RUNPOD_ENDPOINT_BASE_URL", RUNPOD_URL).rstrip("/"),
@@ -84,7 +84,7 @@ def runpod(key: str | None, environment: Mapping[str, str] = os.environ) -> Mana
 def local(url: str, key: str) -> Management:
     """The management API of a local platform at `url`; never through a proxy."""
     return Management(
-        http=httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False),
+        http=httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False),
         rest_url=f"{url}/v2",
         graphql_url=f"{url}/graphql",
         data_url=f"{url}/v2",

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-import httpx
+import httpx2
 
 _MANIFESTS = ", ".join(
     (
@@ -48,7 +48,7 @@ def parse(image: str) -> Reference:
     return Reference(host, name, digest if at else tag)
 
 
-async def image_exists(http: httpx.AsyncClient, image: str) -> Found:
+async def image_exists(http: httpx2.AsyncClient, image: str) -> Found:
     """Ask the image's registry, with the anonymous token that public images are given to."""
     reference = parse(image)
     url = f"https://{reference.host}/v2/{reference.name}/manifests/{reference.version}"
@@ -60,14 +60,14 @@ async def image_exists(http: httpx.AsyncClient, image: str) -> Found:
             if token is None:
                 return Found.UNKNOWN
             response = await http.head(url, headers={**headers, "Authorization": f"Bearer {token}"})
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except (httpx2.HTTPError, httpx2.InvalidURL):
         return Found.UNKNOWN
     if response.is_success:
         return Found.YES
     return Found.NO if response.status_code == 404 else Found.UNKNOWN
 
 
-async def _token(http: httpx.AsyncClient, challenge: str) -> str | None:
+async def _token(http: httpx2.AsyncClient, challenge: str) -> str | None:
     scheme, _, rest = challenge.partition(" ")
     parts = dict(_CHALLENGE.findall(rest))
     realm = parts.pop("realm", "")

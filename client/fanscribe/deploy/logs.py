@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 
 from fanscribe.contracts.errors import FanscribeError, NotFoundError, TransportError
 from fanscribe.deploy.management import Management, reason
@@ -21,7 +21,7 @@ async def lines(
     Raises NotFoundError for a worker that is gone, TransportError where the stream breaks off.
     """
     url = f"{management.rest_url}/serverless/{endpoint}/workers/{worker}/logs"
-    timeout = httpx.Timeout(30.0, read=None if follow else QUIET_S)
+    timeout = httpx2.Timeout(30.0, read=None if follow else QUIET_S)
     headers = {"Authorization": f"Bearer {management.key}", "Accept": "text/event-stream"}
     try:
         async with management.http.stream(
@@ -33,9 +33,9 @@ async def lines(
             async for line in response.aiter_lines():
                 if line.startswith("data:"):
                     yield _line(line.removeprefix("data:").strip())
-    except httpx.ReadTimeout:
+    except httpx2.ReadTimeout:
         return
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise TransportError(
             f"the log of worker {worker} broke off: {error or type(error).__name__}"
         ) from error
@@ -75,7 +75,7 @@ async def all_lines(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _refused(management: Management, response: httpx.Response, worker: str) -> FanscribeError:
+def _refused(management: Management, response: httpx2.Response, worker: str) -> FanscribeError:
     said = (
         f"the log of worker {worker}: {management.redacted(reason(response))} (HTTP {response.status_code})"
     )

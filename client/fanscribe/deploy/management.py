@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import httpx
+import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
@@ -39,7 +39,7 @@ class Management:
     `sleep` waits between attempts, in seconds. `calls` counts what was sent, retries included.
     """
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     rest_url: str
     graphql_url: str
     data_url: str
@@ -67,7 +67,7 @@ class Management:
         """
         what = f"{method} {path}"
 
-        async def send() -> httpx.Response:
+        async def send() -> httpx2.Response:
             return await self.http.request(
                 method,
                 f"{self.rest_url}/{path}",
@@ -86,7 +86,7 @@ class Management:
         """
         what = "GraphQL (cached models)"
 
-        async def send() -> httpx.Response:
+        async def send() -> httpx2.Response:
             body = {"query": query, "variables": dict(variables)}
             return await self.http.post(self.graphql_url, json=body, headers=self._headers())
 
@@ -106,7 +106,7 @@ class Management:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
 
-    def _json(self, response: httpx.Response, what: str) -> Any:
+    def _json(self, response: httpx2.Response, what: str) -> Any:
         try:
             return response.json()
         except ValueError as error:
@@ -117,9 +117,9 @@ class Management:
     async def _retrying(
         self,
         what: str,
-        send: Callable[[], Awaitable[httpx.Response]],
+        send: Callable[[], Awaitable[httpx2.Response]],
         repeat: Callable[[BaseException], bool],
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=_wait,
@@ -131,11 +131,11 @@ class Management:
                 return await self._once(what, send)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, what: str, send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def _once(self, what: str, send: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
         self.calls[what] = self.calls.get(what, 0) + 1
         try:
             response = await send()
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise TransportError(
                 f"{self.platform}: {what} got no answer: {self.redacted(str(error)) or type(error).__name__}"
             ) from error
@@ -143,7 +143,7 @@ class Management:
             return response
         raise self._refusal(response, what)
 
-    def _refusal(self, response: httpx.Response, what: str) -> FanscribeError:
+    def _refusal(self, response: httpx2.Response, what: str) -> FanscribeError:
         status = response.status_code
         said = f"{self.platform}: {what}: {self.redacted(reason(response))} (HTTP {status})"
         if status == 401:
@@ -161,7 +161,7 @@ class Management:
         return PlatformError(said, status)
 
 
-def reason(response: httpx.Response) -> str:
+def reason(response: httpx2.Response) -> str:
     """What a refusal says, as one sentence: a problem's detail and the fields it names."""
     try:
         body = response.json()
@@ -211,7 +211,7 @@ def _did_nothing(error: BaseException) -> bool:
     if isinstance(error, RateLimitedError):
         return not _asks_too_long(error)
     return isinstance(error, TransportError) and isinstance(
-        error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
+        error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-import httpx
+import httpx2
 
 from fanscribe.contracts.errors import UsageError
 from fanscribe.deploy.diff import Action, Plan
@@ -13,7 +13,7 @@ from fanscribe.deploy.state import Account, Desired
 USUAL_WORKER_LIMIT = 5
 """What a new Runpod account may have (2026-08); more comes with its balance."""
 
-_TIMEOUT = httpx.Timeout(10.0)
+_TIMEOUT = httpx2.Timeout(10.0)
 
 
 def check(plan: Plan, desired: Desired, account: Account) -> list[str]:
@@ -40,13 +40,13 @@ def check(plan: Plan, desired: Desired, account: Account) -> list[str]:
     return notes
 
 
-async def check_images(plan: Plan, http: httpx.AsyncClient | None = None) -> list[str]:
+async def check_images(plan: Plan, http: httpx2.AsyncClient | None = None) -> list[str]:
     """Ask the registries for the images that the plan brings in. Sentences on those that nobody could tell of.
 
     Raises UsageError for images that do not exist.
     """
     images = sorted(_new_images(plan))
-    client = http or httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True)
+    client = http or httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=True)
     try:
         answers: Sequence[Found] = await asyncio.gather(*(image_exists(client, each) for each in images))
     finally:

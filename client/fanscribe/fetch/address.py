@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-import httpx
+import httpx2
 
 Resolver = Callable[[str, int], list[str]]
 """Takes host and port, gives every address of the host; raises OSError where there is none."""
@@ -78,7 +78,7 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def ascii_host(url: httpx.URL) -> str:
+def ascii_host(url: httpx2.URL) -> str:
     """The host of a URL as it goes over the wire, an IPv6 address without its brackets."""
     return url.raw_host.decode("ascii").strip("[]")
 

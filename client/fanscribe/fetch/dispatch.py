@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-import httpx
+import httpx2
 
 from fanscribe.contracts.errors import AudioRefusedError
 from fanscribe.fetch.address import Resolver, resolve
@@ -23,7 +23,7 @@ def fetch(
     on_progress: Callable[[float], None] | None = None,
     stopped: Callable[[], bool] | None = None,
     resolver: Resolver = resolve,
-    transport: httpx.BaseTransport | None = None,
+    transport: httpx2.BaseTransport | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:

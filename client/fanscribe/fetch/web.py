@@ -2,7 +2,7 @@
 
 The name is resolved once, every address of it is checked, and the connection goes to one of those addresses
 (a second look-up could answer differently); SNI, Host and the certificate still go by the name. Requests go
-straight to the transport, below httpx's client: no proxy from the environment, no netrc, no cookies, no
+straight to the transport, below httpx2's client: no proxy from the environment, no netrc, no cookies, no
 redirect that was not checked, and no log line with the URL in it.
 """
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-import httpx
+import httpx2
 
 from fanscribe.contracts.errors import AudioError, AudioRefusedError, AudioUnreachableError
 from fanscribe.fetch.address import Resolver, address_allowed, ascii_host, is_address
@@ -48,7 +48,7 @@ def label_of(reference: str) -> str:
     return "".join(char for char in shown if char.isprintable())[:300]
 
 
-def origin_of(url: httpx.URL) -> str:
+def origin_of(url: httpx2.URL) -> str:
     """Scheme, host and port, the port always given: what two URLs share when they have the same owner."""
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{url.scheme}://{host}:{url.port or _PORTS.get(url.scheme, 0)}"
@@ -58,7 +58,7 @@ class Web:
     """Fetches one URL after another; holds no connection between two."""
 
     def __init__(
-        self, watch: Watch, resolver: Resolver, transport: httpx.BaseTransport | None = None
+        self, watch: Watch, resolver: Resolver, transport: httpx2.BaseTransport | None = None
     ) -> None:
         self._watch = watch
         self._policy = watch.policy
@@ -93,22 +93,22 @@ class Web:
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def _transport(self) -> Iterator[httpx.BaseTransport]:
+    def _transport(self) -> Iterator[httpx2.BaseTransport]:
         if self._given is not None:
             yield self._given
             return
-        with httpx.HTTPTransport(
-            verify=httpx.create_ssl_context(),
+        with httpx2.HTTPTransport(
+            verify=httpx2.create_ssl_context(),
             trust_env=False,
-            limits=httpx.Limits(max_keepalive_connections=0),
+            limits=httpx2.Limits(max_keepalive_connections=0),
         ) as transport:
             yield transport
 
     def _opened(
-        self, transport: httpx.BaseTransport, url: httpx.URL, begin: int, version: _Version | None
-    ) -> httpx.Response:
+        self, transport: httpx2.BaseTransport, url: httpx2.URL, begin: int, version: _Version | None
+    ) -> httpx2.Response:
         """The answer behind all redirects, its body unread; the caller closes it."""
-        came_from: httpx.URL | None = None
+        came_from: httpx2.URL | None = None
         for _ in range(self._policy.max_redirects + 1):
             response = self._answer(transport, url, came_from, begin, version)
             if response.status_code not in _REDIRECTS:
@@ -119,13 +119,13 @@ class Web:
             f"{self._watch.label}: redirects more than {self._policy.max_redirects} times; give the final address"
         )
 
-    def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    def _redirected(self, url: httpx2.URL, response: httpx2.Response) -> httpx2.URL:
         place = response.headers.get("location")
         if not place:
             raise AudioUnreachableError(f"{self._watch.label}: redirects to nowhere; give the final address")
         try:
             target = url.join(place)
-        except (httpx.InvalidURL, ValueError) as error:
+        except (httpx2.InvalidURL, ValueError) as error:
             raise AudioRefusedError(
                 f"{self._watch.label}: redirects to something that is no URL; give the final address"
             ) from error
@@ -137,12 +137,12 @@ class Web:
 
     def _answer(
         self,
-        transport: httpx.BaseTransport,
-        url: httpx.URL,
-        came_from: httpx.URL | None,
+        transport: httpx2.BaseTransport,
+        url: httpx2.URL,
+        came_from: httpx2.URL | None,
         begin: int,
         version: _Version | None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "fanscribe"}
         headers["Host"] = url.netloc.decode("ascii")
         if begin and version is not None and version.validator:
@@ -154,7 +154,7 @@ class Web:
             left = max(self._watch.left_s(), 0.001)
             read = min(self._policy.read_timeout_s, left)
             connect = min(self._policy.connect_timeout_s, left)
-            request = httpx.Request(
+            request = httpx2.Request(
                 "GET",
                 url.copy_with(host=address, fragment=None),
                 headers=headers,
@@ -165,21 +165,21 @@ class Web:
             )
             try:
                 response = transport.handle_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if isinstance(error.__cause__, ssl.SSLCertVerificationError) or "CERTIFICATE" in str(error):
                     raise AudioUnreachableError(
                         f"{label_of(str(url))}: its certificate cannot be trusted; check the address",
                         retryable=False,
                     ) from error
                 failure = error
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 raise _BrokeOffError(_plain(error)) from error
             else:
                 response.request = request
                 return response
         raise _BrokeOffError(_plain(failure)) from failure
 
-    def _addresses(self, url: httpx.URL, came_from: httpx.URL | None) -> list[str]:
+    def _addresses(self, url: httpx2.URL, came_from: httpx2.URL | None) -> list[str]:
         """The checked addresses of the URL's host; raises AudioRefusedError when any of them is not allowed."""
         label = label_of(str(url))
         if url.scheme not in _PORTS or not url.host:
@@ -207,7 +207,7 @@ class Web:
             )
         return addresses
 
-    def _begun(self, response: httpx.Response, sink: Sink, version: _Version | None) -> _Version:
+    def _begun(self, response: httpx2.Response, sink: Sink, version: _Version | None) -> _Version:
         """Check the head of an answer and bring the sink to where its body begins."""
         status = response.status_code
         if status in _WORTH_ANOTHER_TRY:
@@ -233,36 +233,36 @@ class Web:
         sink.announce(version.total)
         return version
 
-    def _copied(self, response: httpx.Response, sink: Sink, version: _Version) -> None:
+    def _copied(self, response: httpx2.Response, sink: Sink, version: _Version) -> None:
         try:
             for piece in response.iter_raw():
                 sink.write(piece, version.total)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise _BrokeOffError(_plain(error)) from error
         if version.total is not None and sink.size_bytes != version.total:
             raise _BrokeOffError(f"{sink.size_bytes} of {version.total} bytes came")
 
 
-def _parsed(reference: str, label: str) -> httpx.URL:
+def _parsed(reference: str, label: str) -> httpx2.URL:
     try:
-        return httpx.URL(reference)
-    except (httpx.InvalidURL, ValueError) as error:
+        return httpx2.URL(reference)
+    except (httpx2.InvalidURL, ValueError) as error:
         raise AudioError(f"{label}: is not a valid URL; give an https URL") from error
 
 
-def _validator(response: httpx.Response) -> str:
+def _validator(response: httpx2.Response) -> str:
     etag = str(response.headers.get("etag", ""))
     if etag and not etag.startswith("W/"):
         return etag
     return "" if etag else str(response.headers.get("last-modified", ""))
 
 
-def _length(response: httpx.Response) -> int | None:
+def _length(response: httpx2.Response) -> int | None:
     text = str(response.headers.get("content-length", ""))
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _resumed(response: httpx.Response, begin: int) -> _Version | None:
+def _resumed(response: httpx2.Response, begin: int) -> _Version | None:
     """The version that a 206 continues, or None when it does not continue at `begin`."""
     unit, _, span = str(response.headers.get("content-range", "")).partition(" ")
     first, _, rest = span.partition("-")
@@ -272,7 +272,7 @@ def _resumed(response: httpx.Response, begin: int) -> _Version | None:
     return _Version(_validator(response), int(total) if total.isascii() and total.isdigit() else None)
 
 
-def _name(url: httpx.URL) -> str:
+def _name(url: httpx2.URL) -> str:
     """The last part of the path, fit for a message or a file name."""
     last = unquote(url.path.rstrip("/").rpartition("/")[2]).replace("/", "_").replace("\\", "_")
     return "".join(char for char in last if char.isprintable()).strip(". ")[:120] or url.host
@@ -280,10 +280,10 @@ def _name(url: httpx.URL) -> str:
 
 def _plain(error: Exception | None) -> str:
     """What happened in the network, in words; the exception's own text may hold addresses."""
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
         return "no connection in time"
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx2.TimeoutException):
         return "the server fell silent"
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpx2.ConnectError):
         return "no connection"
     return "the connection broke"

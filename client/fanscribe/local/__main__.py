@@ -35,8 +35,8 @@ USAGE, FAILED = 2, 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the options, serve, and return the exit code: 0 stopped, 1 failed, 2 usage."""
     options = _parser().parse_args(arguments)
-    # httpx logs each webhook's URL, whose query may hold a secret.
-    for name in ("uvicorn", "httpx"):
+    # httpx2 logs each webhook's URL, whose query may hold a secret.
+    for name in ("uvicorn", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     said = _say_to_parent if options.config_stdin else _say_to_user

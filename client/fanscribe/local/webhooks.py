@@ -9,7 +9,7 @@ from fanscribe.local.job import Job
 from fanscribe.local.wire import job_body
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 log = logging.getLogger("fanscribe.local")
 
@@ -30,7 +30,7 @@ class Webhooks:
         self._policy = policy or WebhookPolicy()
         self._limit = asyncio.Semaphore(at_once)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
         self.delivered = 0
         self.given_up = 0
 
@@ -51,10 +51,10 @@ class Webhooks:
 
     async def _send(self, url: str, job_id: str, body: bytes) -> None:
         # Imported for the first webhook only: most platforms never send one.
-        import httpx
+        import httpx2
 
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._policy.timeout_s, trust_env=False)
+            self._client = httpx2.AsyncClient(timeout=self._policy.timeout_s, trust_env=False)
         answer = "no answer"
         for attempt in range(self._policy.attempts):
             if attempt:
@@ -64,7 +64,7 @@ class Webhooks:
                     response = await self._client.post(
                         url, content=body, headers={"Content-Type": "application/json"}
                     )
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 answer = f"{type(error).__name__}: {error}"
                 continue
             if response.status_code == 200:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 from fanscribe.endpoint import Endpoint
 from fanscribe.objects import ObjectStore
@@ -19,7 +19,7 @@ class Platform:
     one process do at once; without it each goes by itself.
     """
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     base_url: str
     api_key: str
     name: str = "runpod"

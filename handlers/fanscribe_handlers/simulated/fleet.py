@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import yaml
 from pydantic import ValidationError
 
@@ -64,9 +64,9 @@ async def simulated_workers(url: str, key: str, servings: Sequence[Serving]) -> 
     Raises ValueError for a variant that is not of this family, TimeoutError when the platform does not let
     the workers in, and what a worker raised that failed by a fault of its own.
     """
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoding") as decoding:
-        async with httpx.AsyncClient(timeout=POLL_TIMEOUT_S, limits=limits, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=POLL_TIMEOUT_S, limits=limits, trust_env=False) as http:
             duties = [_duties(http, url.rstrip("/"), key, each, decoding) for each in servings]
             async with asyncio.TaskGroup() as together:
                 running = [
@@ -110,13 +110,13 @@ async def _count(duties: Duties, group: str, *names: str) -> int:
             f"{duties.url}/v2/{duties.endpoint}/health", headers={"Authorization": duties.key}
         )
         response.raise_for_status()
-    except httpx.HTTPError:
+    except httpx2.HTTPError:
         return 0
     return sum(int(response.json()[group][name]) for name in names)
 
 
 def _duties(
-    http: httpx.AsyncClient, url: str, key: str, serving: Serving, decoding: ThreadPoolExecutor
+    http: httpx2.AsyncClient, url: str, key: str, serving: Serving, decoding: ThreadPoolExecutor
 ) -> Duties:
     behaviour: Behaviour = read_behaviour(serving.variant)
     return Duties(http, url, key, serving.endpoint, serving.variant, behaviour, Draws(behaviour), decoding)

@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,7 +63,7 @@ class Paid:
 class Duties:
     """What the workers of one endpoint share. `url` is the platform's, `draws` the luck of all in turn."""
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     url: str
     key: str
     endpoint: str
@@ -154,7 +154,7 @@ class SimulatedWorker:
 
     async def _call(
         self, method: str, call: str, query: dict[str, str], job_id: str = "", body: Any = None
-    ) -> httpx.Response | None:
+    ) -> httpx2.Response | None:
         """One call of the protocol; None where it failed and may be made again."""
         duties = self._duties
         try:
@@ -165,7 +165,7 @@ class SimulatedWorker:
                 headers={"Authorization": duties.key},
                 content=None if body is None else json.dumps(body),
             )
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             _log.debug("%s of worker %s failed: %s", call, self._id, type(error).__name__)
             return None
         if response.status_code >= 500 or response.status_code == 429:
