@@ -50,6 +50,10 @@ _LONG_PAUSE_S = 0.8
 _DISTANCE_WEIGHT_S = 0.4
 """How much longer a pause at the window's edge must be than one in its middle to be taken instead."""
 
+_DISTANCE_WEIGHT_DB = 3.0
+"""How much quieter a place at the window's edge must be than one in its middle, where there is no pause: a cut that
+loses no word anywhere, since both sides hear beyond it, had better leave the chunks as long as was planned."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuietPoint:
@@ -102,8 +106,8 @@ class Loudness:
     def quietest(self, first: int, last: int, wanted: int) -> QuietPoint:
         """The best place for a cut in the frames [first, last): in a pause, long and near to `wanted`.
 
-        Where there is no pause it is the middle of the quietest quarter of a second. The frames must be there:
-        taken in, and not forgotten.
+        Where there is no pause it is the middle of the quietest quarter of a second, near to `wanted` too. The
+        frames must be there: taken in, and not forgotten.
         """
         if first >= last:
             return QuietPoint(wanted, False)
@@ -123,8 +127,9 @@ class Loudness:
                 best, score = first + place, worth
         if best is not None:
             return QuietPoint(best, True)
-        least = (_smoothed(levels, 25) - quiet_db).max(axis=0)
-        return QuietPoint(first + int(np.argmin(least)), False)
+        above_db = (_smoothed(levels, 25) - quiet_db).max(axis=0)
+        away = np.abs(np.arange(first, last) - wanted) / reach
+        return QuietPoint(first + int(np.argmin(above_db + _DISTANCE_WEIGHT_DB * away)), False)
 
     def _levels(self, first: int, last: int) -> Levels:
         assert self._first <= first < last <= self.frames, "these frames are not there"
