@@ -168,12 +168,21 @@ def fan_out(folder: Path) -> list[Row]:
     rows: list[Row] = []
     with bench() as (warm, clean_paid):
         first, _ = asyncio.run(warm.run(coded(60.0, folder)[1], diarize=True))  # imports
-        transcript, clean_s = asyncio.run(warm.run(file, diarize=True))
-        assert whole(recording, transcript), "words were lost, doubled or moved"
+        transcript, first_s = asyncio.run(warm.run(file, diarize=True))
+        sdk_s = statistics.fmean(asyncio.run(_by_sdk(warm, file, folder)) for _ in range(2))
+        repeated, second_s = asyncio.run(warm.run(file, diarize=True))
+        for each in (transcript, repeated):
+            assert whole(recording, each), "words were lost, doubled or moved"
+        clean_s = statistics.fmean((first_s, second_s))
         ratio = clean_s / bound_s(HOUR_S, cold=False)
         counts = ", ".join(f"{count} {stage}" for stage, count in _counts(transcript).items())
         rows.append(
-            Row("fan-out, 1 h, warm: makespan / (work / 20)", ratio, 1.15, f"{clean_s:.1f} s; {counts}")
+            Row(
+                "fan-out, 1 h, warm: makespan / (work / 20)",
+                ratio,
+                1.15,
+                f"{clean_s:.1f} s ({first_s:.1f} and {second_s:.1f}); {counts}",
+            )
         )
         alone_s = sum(RTF.values()) * HOUR_S + 2 * OVERHEAD_S
         rows.append(
@@ -184,9 +193,13 @@ def fan_out(folder: Path) -> list[Row]:
                 f"{alone_s:.0f} s by the workers' own facts: {alone_s / clean_s:.1f} times as long",
             )
         )
-        sdk_s = asyncio.run(_by_sdk(warm, file, folder))
         rows.append(
-            Row("fan-out / the official SDK's run + output", clean_s / sdk_s, 1.0, f"{sdk_s:.1f} s with it")
+            Row(
+                "fan-out / the official SDK's run + output",
+                clean_s / sdk_s,
+                1.0,
+                f"{sdk_s:.1f} s with it, by turns",
+            )
         )
     clean = clean_paid[len(first.tasks) :][: len(transcript.tasks)]
     clean_paid_s = sum(each["seconds"] for each in clean)

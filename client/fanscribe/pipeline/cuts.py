@@ -165,7 +165,8 @@ class CutFinder:
         return self._tiles.heard_start / SAMPLE_RATE if closing is None else closing.heard_start
 
     def _step(self, samples: Samples) -> Iterator[Chunk]:
-        self._loudness.add(samples)
+        if self._window:
+            self._loudness.add(samples)
         self._position += len(samples)
         yield from self._tiles.ready(self._position)
         while self._position >= self._high:
