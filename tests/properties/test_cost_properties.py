@@ -48,6 +48,18 @@ def test_divisions_cover_the_recording_within_the_bounds(
     assert found.forecast.paid_s >= sum(capacity.task_s(each) for each in found.sizes_s) - 1e-6
 
 
+@settings(max_examples=40, deadline=None)
+@given(capacities, st.floats(30, 8_000), st.floats(60, 1_000), st.floats(0, 20), st.floats(0, 2_000))
+def test_what_is_not_forecast_would_not_have_been_chosen(
+    capacity: Capacity, duration: float, longest: float, overlap: float, within: float
+) -> None:
+    work = Work(duration, capacity, Bounds(longest, overlap_s=overlap))
+    found = divide(work, Optimize.LATENCY, within_s=within)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fanscribe.pipeline.division._Option.least_s", lambda *_: 0.0)
+        assert divide(work, Optimize.LATENCY, within_s=within) == found
+
+
 @settings(max_examples=100, deadline=None)
 @given(capacities, st.lists(st.floats(1, 300), min_size=1, max_size=60), st.integers(1, 25))
 def test_forecasts_are_schedules_that_could_happen(

@@ -79,6 +79,17 @@ def test_without_a_pause_both_sides_hear_the_other() -> None:
     assert (first.heard_start, second.heard_end) == (0, 60)
 
 
+def test_without_a_pause_the_cut_stays_near_unless_it_is_clearly_quieter_elsewhere() -> None:
+    finder = CutFinder([30.0], limit_s=100)
+    cut(speech([(25, 26)], 60, loud=0.1, quiet=0.085), finder)  # 1.4 dB: no reason to go so far
+    assert finder.cuts[0].overlap_s > 0
+    assert finder.cuts[0].at_s == pytest.approx(30, abs=1.5)
+    finder = CutFinder([30.0], limit_s=100)
+    cut(speech([(25, 26)], 60, loud=0.1, quiet=0.05), finder)  # 6 dB, and still no pause
+    assert finder.cuts[0].overlap_s > 0
+    assert 25 < finder.cuts[0].at_s < 26
+
+
 def test_a_closure_inside_a_word_is_no_pause() -> None:
     finder = CutFinder([30.0], limit_s=100)
     cut(speech([(30, 30.12)], 60), finder)
