@@ -16,8 +16,9 @@ from fanscribe.pipeline.coverage import tiles
 from fanscribe.pipeline.cuts import Chunk, Cut, CutFinder, KnownCuts
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.plan import Plan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.spans import Span
 from fanscribe.pipeline.supply import Supplied, halved
 from fanscribe_handlers.simulated.coded import listen

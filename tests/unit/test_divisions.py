@@ -10,8 +10,9 @@ from fanscribe.pipeline.cost import Capacity
 from fanscribe.pipeline.cuts import Cut
 from fanscribe.pipeline.divisions import Divisions
 from fanscribe.pipeline.kept import Kept
-from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.plan import Plan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe.results.folder import FolderResults
 
 MANY = Capacity(rtf=0.5, overhead_s=0.2, workers_max=8, workers_warm=8)

@@ -18,9 +18,10 @@ from fanscribe.pipeline.cuts import Chunk
 from fanscribe.pipeline.fanout import FanOut
 from fanscribe.pipeline.language import LanguageVote
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, Situation, StagePlan, make_plan
+from fanscribe.pipeline.plan import Plan, StagePlan, make_plan
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.spans import Span
 from fanscribe.pipeline.supply import Supplied
 from fanscribe.results import ResultStore

@@ -14,10 +14,11 @@ from fanscribe.pipeline.fanout import FanOut
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.language import LanguageVote
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.plan import Plan, make_plan
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import make_request
 from fanscribe.pipeline.sharing import Sharing
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.supply import Supplied
 
 CHUNKS, HEARD_S = 4, 100.0

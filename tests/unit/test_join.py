@@ -16,8 +16,9 @@ from fanscribe.pipeline.attempts import Answer, Tally
 from fanscribe.pipeline.cuts import Chunk
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, Situation, StagePlan, make_plan
+from fanscribe.pipeline.plan import Plan, StagePlan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.spans import Span
 from fanscribe.pipeline.supply import Supplied
 

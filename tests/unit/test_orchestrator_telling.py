@@ -13,8 +13,9 @@ from fanscribe.contracts.transcript import Gap, Segment, TaskRecord, Transcript,
 from fanscribe.pipeline.attempts import Answer, Tally
 from fanscribe.pipeline.events import Event, State
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.plan import Plan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe_orchestrator.clipping import moved, of_the_file
 from fanscribe_orchestrator.outlet import Outlet, Repeating
 from fanscribe_orchestrator.progress import TEXT_SHOWN, Account, interval_s

@@ -11,8 +11,9 @@ from fanscribe.contracts.job import JobState, JobStatus
 from fanscribe.contracts.task import Timing, TranscribeOutput
 from fanscribe.pipeline.attempts import Answer, Tally
 from fanscribe.pipeline.outcome import Outcome, observations, record_of
-from fanscribe.pipeline.plan import Situation, StagePlan, make_plan
+from fanscribe.pipeline.plan import StagePlan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.survey import RUN, START
 
 SCENE = Scene(lambda job: done())

@@ -11,8 +11,9 @@ from fanscribe.contracts.task import DiarizeInput, Stage, Timestamps, Transcribe
 from fanscribe.contracts.variant import Capabilities, Fact, Hardware, Model, Performance, Variant
 from fanscribe.pipeline.cost import Capacity
 from fanscribe.pipeline.inputs import make_input
-from fanscribe.pipeline.plan import Plan, Situation, StagePlan, make_plan
+from fanscribe.pipeline.plan import Plan, StagePlan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 
 FACT = Fact(value=1, source="test")
 

@@ -8,8 +8,9 @@ from fanscribe.catalogue import Catalogue, DeployedEndpoint, load_catalogue
 from fanscribe.contracts.errors import PlanError
 from fanscribe.contracts.task import Stage, Timestamps, TranscribeInput
 from fanscribe.pipeline.inputs import make_input
-from fanscribe.pipeline.plan import Plan, Situation, make_plan
+from fanscribe.pipeline.plan import Plan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from fanscribe.catalogue import Catalogue, DeployedEndpoint, Workers, load_catal
 from fanscribe.contracts.errors import PlanError
 from fanscribe.contracts.task import Stage
 from fanscribe.pipeline.cost import Capacity
-from fanscribe.pipeline.plan import DIARIZE_SHORTEST_S, Plan, Situation, make_plan
+from fanscribe.pipeline.plan import DIARIZE_SHORTEST_S, Plan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 
 KNOWN = load_catalogue()
 CAPACITY = Capacity(rtf=0.1, workers_max=8, workers_warm=8)

@@ -19,8 +19,9 @@ from fanscribe.pipeline.coverage import tiles
 from fanscribe.pipeline.cuts import Chunk, Cut
 from fanscribe.pipeline.division import Bounds
 from fanscribe.pipeline.events import Event, State
-from fanscribe.pipeline.plan import Situation, StagePlan, make_plan
+from fanscribe.pipeline.plan import StagePlan, make_plan
 from fanscribe.pipeline.request import make_request
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.spans import Span
 from fanscribe.pipeline.supply import Lane, Supplied, halved, lanes_of, recut, referenced, supply
 from fanscribe_handlers.simulated.coded import listen

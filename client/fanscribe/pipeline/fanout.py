@@ -13,10 +13,11 @@ from fanscribe.pipeline.asking import Asking, contradicted
 from fanscribe.pipeline.attempts import Means, Tally, Task, too_much
 from fanscribe.pipeline.coverage import holes, tiles
 from fanscribe.pipeline.cuts import Chunk
+from fanscribe.pipeline.engine_choice import knows
 from fanscribe.pipeline.events import Event, State
 from fanscribe.pipeline.language import LanguageVote
 from fanscribe.pipeline.outcome import Outcome
-from fanscribe.pipeline.plan import Plan, StagePlan, knows
+from fanscribe.pipeline.plan import Plan, StagePlan
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.spans import Cargo, Span
 from fanscribe.pipeline.supply import Supplied, halved, recut

@@ -3,7 +3,8 @@
 from typing import Any
 
 from fanscribe.contracts.task import DiarizeInput, Stage, TaskInput, Timestamps, TranscribeInput
-from fanscribe.pipeline.plan import StagePlan, asked_timestamps
+from fanscribe.pipeline.engine_choice import asked_timestamps
+from fanscribe.pipeline.plan import StagePlan
 from fanscribe.pipeline.request import Request
 
 

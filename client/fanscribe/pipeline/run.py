@@ -14,15 +14,17 @@ from fanscribe.contracts.task import Stage
 from fanscribe.contracts.transcript import Transcript
 from fanscribe.pipeline.attempts import Means
 from fanscribe.pipeline.divisions import Divisions
+from fanscribe.pipeline.engine_choice import choose_engines
 from fanscribe.pipeline.events import Listener
 from fanscribe.pipeline.fanout import FanOut
 from fanscribe.pipeline.join import join
 from fanscribe.pipeline.kept import Kept
 from fanscribe.pipeline.outcome import observations
-from fanscribe.pipeline.plan import Plan, Situation, choose_engines, make_plan
+from fanscribe.pipeline.plan import Plan, make_plan
 from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.request import Request
 from fanscribe.pipeline.sharing import Sharing
+from fanscribe.pipeline.situation import Situation
 from fanscribe.pipeline.spans import INLINE_LIMIT_BYTES
 from fanscribe.pipeline.supply import Lane, Supplied, lanes_of, referenced, supply
 from fanscribe.pipeline.survey import survey
