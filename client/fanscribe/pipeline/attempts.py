@@ -264,7 +264,7 @@ async def _raced(
 
 
 def _first_look_s(task: Task, route: Route) -> float:
-    """Nothing shows so early that it straggles: its progress is looked at when 0.3 of its time are over."""
+    """Nothing shows so early that it straggles: its progress is looked at when 0.4 of its time are over."""
     return max(0.25, 0.4 * route.capacity.task_s(task.span.heard_s))
 
 
