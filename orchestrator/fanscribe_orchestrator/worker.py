@@ -17,6 +17,7 @@ from fanscribe.pipeline.platform import Platform
 from fanscribe.pipeline.sharing import Sharing
 from fanscribe.worker_environment import SettingsError
 from fanscribe_orchestrator.handler import Orchestrator
+from fanscribe_orchestrator.memory import keep_memory_flat
 from fanscribe_orchestrator.notify import Notifier
 from fanscribe_orchestrator.outlet import Job, Outlet
 from fanscribe_orchestrator.oversize import Outbox
@@ -34,6 +35,7 @@ _FURTHER_THREADS = 16
 
 def serve() -> None:
     """Run an orchestrator worker until the platform stops it. A wrong environment ends the process with status 2."""
+    keep_memory_flat()
     # At its default level the SDK logs what handlers return, which is what people said.
     os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
     try:
