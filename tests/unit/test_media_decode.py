@@ -1,7 +1,7 @@
 """What comes out of recordings: every format, channel, clip and timeline."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from fanscribe.media import SAMPLE_RATE, decode, probe, transcode
+from fanscribe.media.timeline import Timeline
 
 BEEP_HZ = 440
 
@@ -203,6 +204,21 @@ def test_a_hole_in_the_time_stamps_becomes_silence_and_is_told() -> None:
     decoded = decode(io.BytesIO(file.getvalue()), "talk")
     assert onset_s(decoded.samples) == pytest.approx(3.0, abs=0.025)
     assert any("holds no sound from 1.0" in text for text in decoded.warnings)
+
+
+def test_frames_without_a_time_base_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def frames(_: Timeline) -> Iterator[AudioFrame]:
+        for number, part in enumerate(np.split(beeps(SAMPLE_RATE, 1.0), 4)):
+            frame = AudioFrame.from_ndarray(part[np.newaxis], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE, number * len(part)
+            assert frame.time_base is None
+            yield frame
+
+    monkeypatch.setattr(Timeline, "_frames", frames)
+    decoded = decode(io.BytesIO(encoded(beeps(SAMPLE_RATE, 1.0)[np.newaxis])), "talk")
+    assert decoded.samples.shape[-1] == SAMPLE_RATE
+    assert onset_s(decoded.samples) == pytest.approx(0.5, abs=0.025)
+    assert decoded.warnings == []
 
 
 def hiss(rate: int, seconds: float) -> NDArray[np.float32]:

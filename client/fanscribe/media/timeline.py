@@ -179,9 +179,10 @@ class Timeline:
     def _hole_before(self, frame: AudioFrame) -> float:
         """Seconds of silence that belong before the frame; 0 when it follows on what was there."""
         precise, self._precise = self._precise, False
-        if frame.time is None:
+        base = frame.time_base
+        if frame.pts is None or base is None:
             return 0.0
-        time_s = frame.time - self._recording.origin_s + self._rebase_s
+        time_s = frame.pts * base.numerator / base.denominator - self._recording.origin_s + self._rebase_s
         drift_s = time_s - self._expected_s
         limit_s = self._longest_hole_s()
         if drift_s > limit_s or drift_s < -_TOLERANCE_S:
