@@ -180,6 +180,13 @@ def refusal(response: httpx2.Response, endpoint: str) -> FanscribeError:
             return PlatformError(f"endpoint {endpoint}: the platform refused the call ({said})", status)
 
 
+def never_connected(error: BaseException) -> bool:
+    """Whether there was no connection for a call, so that nothing of it was sent."""
+    return isinstance(error, TransportError) and isinstance(
+        error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
+    )
+
+
 def retry_after(value: str | None, now: Callable[[], float] = time.time) -> float | None:
     """Seconds that a Retry-After header asks for (a number or an HTTP date), at most a minute."""
     if not value:
@@ -199,11 +206,7 @@ def _worth_repeating(error: BaseException) -> bool:
 
 
 def _never_arrived(error: BaseException) -> bool:
-    if isinstance(error, RateLimitedError):
-        return True
-    return isinstance(error, TransportError) and isinstance(
-        error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
-    )
+    return isinstance(error, RateLimitedError) or never_connected(error)
 
 
 def _wait(state: RetryCallState) -> float:

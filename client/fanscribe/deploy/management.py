@@ -20,6 +20,7 @@ from fanscribe.contracts.errors import (
     RateLimitedError,
     TransportError,
 )
+from fanscribe.endpoint import never_connected
 
 RUNPOD_REST_URL = "https://api.runpod.io/v2"
 RUNPOD_GRAPHQL_URL = "https://api.runpod.io/graphql"
@@ -210,9 +211,7 @@ def _worth_repeating(error: BaseException) -> bool:
 def _did_nothing(error: BaseException) -> bool:
     if isinstance(error, RateLimitedError):
         return not _asks_too_long(error)
-    return isinstance(error, TransportError) and isinstance(
-        error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout
-    )
+    return never_connected(error)
 
 
 def _asks_too_long(error: BaseException) -> bool:

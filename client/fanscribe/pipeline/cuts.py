@@ -165,7 +165,7 @@ class CutFinder:
         return self._tiles.heard_start / SAMPLE_RATE if closing is None else closing.heard_start
 
     def _step(self, samples: Samples) -> Iterator[Chunk]:
-        if self._window:
+        if self._window:  # else nothing is looked for
             self._loudness.add(samples)
         self._position += len(samples)
         yield from self._tiles.ready(self._position)

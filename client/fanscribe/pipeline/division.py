@@ -102,10 +102,11 @@ def divide(
         for in_flight in ((count, 2 * count) if work.capacity.prefetch and count == most else (count,))
         for sizes in dict.fromkeys(_candidates(work, count))
     ]
-    if optimize is Optimize.LATENCY:  # a forecast costs a thousand times what its lower bound does
-        limit = max(_AS_GOOD * options[-1].judged(work).forecast.makespan_s, within_s)
+    last = options.pop().judged(work)
+    if optimize is Optimize.LATENCY:  # most of the others cannot end in time, which shows without a forecast
+        limit = max(_AS_GOOD * last.forecast.makespan_s, within_s)
         options = [each for each in options if each.least_s(work) <= limit]
-    found = [each.judged(work) for each in options]
+    found = [*(each.judged(work) for each in options), last]
     fastest = min(each.forecast.makespan_s for each in found)
     cheapest = min(each.forecast.paid_s for each in found)
     if optimize is Optimize.LATENCY:
@@ -151,10 +152,9 @@ class _Option(NamedTuple):
 
     def least_s(self, work: Work) -> float:
         """A time that it cannot end before: all the work, evenly on all workers from the start."""
-        overlaps = 2 * (len(self.sizes_s) - 1) * work.bounds.overlap_s
-        capacity = work.capacity
-        busy_s = capacity.rtf * (work.duration_s + overlaps) + capacity.overhead_s * len(self.sizes_s)
-        return capacity.factors.run * busy_s / self.width
+        count = len(self.sizes_s)
+        heard = work.duration_s + 2 * (count - 1) * work.bounds.overlap_s
+        return count * work.capacity.task_s(heard / count) / self.width
 
     def judged(self, work: Work) -> Division:
         """With the cost model's forecast."""
